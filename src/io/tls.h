@@ -1,0 +1,18 @@
+/* TLS contexts (OpenSSL 3). Connections use memory BIOs, so that TLS state can move between workers. */
+#ifndef SIGNET_IO_TLS_H
+#define SIGNET_IO_TLS_H
+#include "base/err.h"
+#include <stdbool.h>
+
+struct tls_context; /* refcounted, shareable between threads */
+/* Server side: certificate chain and key (PEM). alpn: "xmpp-client" or NULL. TLS 1.2 or later (RFC 7590). */
+must_check struct tls_context *tls_server_new(const char *cert_path, const char *key_path, const char *alpn, struct err *err);
+/* Client side: ca_path NULL: the system's; verify_host: check the peer's name (RFC 6125). */
+must_check struct tls_context *tls_client_new(const char *ca_path, bool verify_host, struct err *err);
+struct tls_context *tls_ref(struct tls_context *t);
+void tls_unref(struct tls_context *t);
+/* Makes a self-signed certificate (EC P-256, 397 days, DNS and XmppAddr names of the domains) where the files do not exist; key file mode 0600.
+ * *made tells whether it did. */
+must_check int tls_self_signed(const char *cert_path, const char *key_path, const char *const *domains, unsigned n, bool *made, struct err *err);
+
+#endif
