@@ -1,0 +1,83 @@
+/* The store: asynchronous, with its own thread; requests of one user are done in order, reads included; many share one transaction (group commit).
+ * Backends: SQLite (store/sqlite*.c). Callers never see SQL.
+ * Callbacks: on the worker that asked, from its mailbox, never before return; when a non-worker thread asks, on the store's own thread.
+ * Results are borrowed until the callback returns. A write's callback comes after its commit is on disk (synchronous=FULL). */
+#ifndef SIGNET_STORE_STORE_H
+#define SIGNET_STORE_STORE_H
+#include "base/config.h"
+#include "xmpp/scram.h"
+#include "xmpp/stanza.h"
+
+must_check int store_start(const struct config *config, struct err *err); /* opens, migrates, starts the thread */
+void store_stop(void); /* commits what is queued, then closes */
+uint32_t store_boot_number(void); /* counts starts of this store; for stanza_ids_start */
+
+typedef void (*store_done_fn)(void *arg, const struct err *err); /* err NULL: done and durable */
+
+/* ---- accounts ---- */
+struct store_account {
+    struct str user; /* bare JID */
+    struct scram_keys keys[SCRAM_HASHES];
+    bool disabled;
+    uint64_t created_ms, last_login_ms; /* wall clock; 0: never */
+    uint64_t generation; /* differs when an account is deleted and made again */
+};
+typedef void (*store_account_fn)(void *arg, const struct store_account *account, const struct err *err); /* account NULL and err NULL: no such account */
+void store_account_get(struct str user, store_account_fn fn, void *arg);
+void store_account_create(struct str user, const struct scram_keys keys[SCRAM_HASHES], store_done_fn fn, void *arg); /* ERR_EXISTS */
+void store_account_set_keys(struct str user, const struct scram_keys keys[SCRAM_HASHES], store_done_fn fn, void *arg); /* ERR_NOT_FOUND */
+void store_account_set_disabled(struct str user, bool disabled, store_done_fn fn, void *arg);
+void store_account_delete(struct str user, store_done_fn fn, void *arg); /* with all its data */
+void store_account_touch_login(struct str user, uint64_t wall_ms); /* no callback, may be lost */
+typedef void (*store_accounts_fn)(void *arg, const struct store_account *accounts, size_t n, const struct err *err);
+void store_account_list(struct str domain, struct str after, unsigned limit, store_accounts_fn fn, void *arg); /* in order of bare JID; domain absent: all */
+
+/* ---- a user's data, loaded when his first session or a stanza for him needs it ---- */
+enum subscription { SUBSCRIPTION_NONE, SUBSCRIPTION_TO, SUBSCRIPTION_FROM, SUBSCRIPTION_BOTH };
+struct store_roster_item {
+    struct str jid, name; /* bare JID; name absent: none */
+    enum subscription subscription;
+    bool ask; /* ask='subscribe': pending out */
+    bool approved; /* pre-approval (RFC 6121, 3.4) */
+    bool in_roster; /* false: only a pending-in request is kept, the contact is not a roster item */
+    struct str pending_in; /* the stored subscribe stanza (RFC 6121, 3.1.3), serialised with xmlns; absent: none */
+    const struct str *groups;
+    unsigned n_groups;
+};
+struct store_user {
+    bool exists; /* an enabled account */
+    const struct store_roster_item *items;
+    size_t n_items;
+    uint64_t roster_version;
+    size_t offline_count;
+};
+typedef void (*store_user_fn)(void *arg, const struct store_user *user, const struct err *err);
+void store_user_load(struct str user, store_user_fn fn, void *arg);
+
+struct store_offline_item {
+    int64_t id;
+    uint64_t wall_ms; /* when it was stored */
+    struct str stanza; /* serialised with xmlns='jabber:client' */
+};
+typedef void (*store_offline_fn)(void *arg, const struct store_offline_item *items, size_t n, const struct err *err);
+void store_offline_load(struct str user, int64_t after_id, unsigned limit, store_offline_fn fn, void *arg); /* in order of arrival */
+
+/* ---- writes: a batch is all or nothing; batches of one user commit in the order they were given ---- */
+struct store_batch;
+struct store_batch *store_batch_new(struct str user);
+void store_batch_roster_set(struct store_batch *b, const struct store_roster_item *item, uint64_t roster_version);
+void store_batch_roster_delete(struct store_batch *b, struct str jid, uint64_t roster_version);
+void store_batch_offline_add(struct store_batch *b, const struct stanza *s, uint64_t wall_ms, unsigned max_messages); /* over max: ERR_LIMIT, nothing done */
+void store_batch_offline_delete(struct store_batch *b, int64_t id);
+void store_batch_commit(struct store_batch *take, store_done_fn fn, void *arg);
+
+/* ---- compliance configuration: a JSON document per version, written as a whole (broker/profile makes and checks it) ---- */
+typedef void (*store_text_fn)(void *arg, int64_t version, struct str text, const struct err *err); /* version 0, text absent: none yet */
+void store_compliance_load(int64_t version, store_text_fn fn, void *arg); /* version 0: the newest */
+/* Stores version `base + 1`; ERR_CONFLICT when base is not the newest any more. by: who changed it; what: one line on the change. */
+void store_compliance_save(int64_t base, struct str json, struct str by, struct str what, store_text_fn fn, void *arg);
+
+struct store_stats { uint64_t requests, commits, failures, queue_depth, busy_us; };
+void store_stats_read(struct store_stats *out); /* any thread */
+
+#endif
