@@ -1,0 +1,53 @@
+/* The Event Broker as jsm and tc see it: raise an event, get a verdict. Everything on a worker but where said. */
+#ifndef SIGNET_BROKER_BROKER_H
+#define SIGNET_BROKER_BROKER_H
+#include "base/config.h"
+#include "broker/event.h"
+#include "broker/lane.h"
+#include "broker/profile.h"
+
+must_check int broker_start(const struct config *config, const char *node, uint32_t boot, struct err *err); /* once, before the workers' loops carry traffic */
+void broker_worker_start(void); /* on each worker */
+/* Compiles and puts a configuration in force on all workers, without restart; holds in flight keep the plan they began with. Any thread; copies. */
+must_check int broker_set_config(const struct compliance_config *c, struct err *err);
+must_check int broker_listen(struct err *err); /* on each worker: component.listen, for direction accept */
+unsigned broker_port(void); /* of the first component listener; 0: none */
+/* Shutdown: closes links gracefully (after the sessions' es_END were raised and events under way answered, at most wait_ms). Any non-worker thread; blocks. */
+void broker_stop(uint64_t wait_ms);
+
+struct question {
+    enum event_id event;
+    const struct stanza *subject; /* borrowed */
+    struct str session, room; /* context; the key is computed from subject, room and session user unless `key` is given */
+    struct str key; /* a copy keeps its original's key; absent: computed */
+    enum event_copy copy;
+    const struct event_candidate *candidates;
+    unsigned n_candidates;
+    struct lane_entry *entry; /* the place in the order; NULL: none */
+    void (*done)(void *arg, const struct verdict *verdict); /* NULL: nobody waits (es_END, e_STATS) */
+    void *arg;
+};
+/* Raises an event. true: the verdict is known at once and in *now (no profile lists the event: PASS, nothing allocated), done() is not called;
+ * now->stanza is then the subject itself. false: done() is called later, exactly once, never before return. */
+bool broker_raise(const struct question *q, struct verdict *now);
+bool broker_planned(enum event_id event, const struct stanza *subject); /* would a raise ask anybody? */
+
+/* For the admin API: blocks, non-worker threads only. */
+struct link_status {
+    const char *component, *server, *profile, *state, *last_error, *direction;
+    uint64_t since_wall_ms, events, answers, timeouts, invalid, outstanding, queued, queued_bytes;
+};
+void broker_links(void (*fn)(void *arg, const struct link_status *link), void *arg);
+uint64_t broker_holds(void); /* events waiting, all workers; any thread */
+
+/* Tracing for `signetctl events`: fn is called on workers for each event raised and each verdict; NULL stops. Any thread. */
+struct event_trace {
+    const struct event *event; /* NULL: none was made, nobody was asked */
+    enum event_id id;
+    const char *verdict; /* NULL: raised just now; else "pass", "pass-stanza", "handle", "error", "timeout", "discard", "invalid" */
+    const char *component;
+    uint64_t took_us;
+};
+void broker_trace(void (*fn)(const struct event_trace *trace));
+
+#endif
