@@ -40,9 +40,9 @@ int err_prefix(struct err *err, const char *fmt, ...)
 const char *err_code_name(enum err_code code)
 {
     static const char *const names[] = {
-        [ERR_NONE] = "none",         [ERR_INVALID] = "invalid", [ERR_NOT_FOUND] = "not-found",
-        [ERR_EXISTS] = "exists",     [ERR_CONFLICT] = "conflict", [ERR_DENIED] = "denied",
-        [ERR_LIMIT] = "limit",       [ERR_IO] = "io",           [ERR_INTERNAL] = "internal",
+        [ERR_NONE] = "none",         [ERR_INVALID] = "invalid", [ERR_NOT_FOUND] = "not-found", [ERR_EXISTS] = "exists",
+        [ERR_CONFLICT] = "conflict", [ERR_DENIED] = "denied",   [ERR_LIMIT] = "limit",         [ERR_IO] = "io",
+        [ERR_INTERNAL] = "internal",
     };
     size_t i = (size_t)code;
     return i < sizeof(names) / sizeof(names[0]) ? names[i] : "internal";

@@ -51,7 +51,8 @@ static int log_open_file(const char *path, struct err *err)
 {
     int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0640);
     if (fd < 0) {
-        return err_set(err, ERR_IO, "log.target: cannot open '%s' for writing: %s; name a file in a directory this user may write, stderr or journald", path,
+        return err_set(err, ERR_IO,
+                       "log.target: cannot open '%s' for writing: %s; name a file in a directory this user may write, stderr or journald", path,
                        strerror(errno));
     }
     return fd;

@@ -19,7 +19,8 @@ bool state_move(const struct state_machine *sm, const char *who, unsigned *state
     unsigned from = *state;
     if (from >= sm->count || to >= sm->count || (sm->moves[from] & (1U << to)) == 0) {
         metric_inc(METRIC_STATE_ILLEGAL);
-        log_error(sm->name, "%s: illegal move from %s to %s (%u to %u): this is a bug of Signet", who, state_name(sm, from), state_name(sm, to), from, to);
+        log_error(sm->name, "%s: illegal move from %s to %s (%u to %u): this is a bug of Signet", who, state_name(sm, from), state_name(sm, to), from,
+                  to);
 #ifndef NDEBUG
         abort();
 #else
