@@ -34,6 +34,7 @@ struct c2s_ops {
 };
 /* Once, before listening. config and ops are borrowed for the life of the process. */
 must_check int c2s_start(const struct config *config, const struct c2s_ops *ops, struct tls_context *tls, struct err *err);
+void c2s_stop(void); /* after the workers have stopped */
 void c2s_set_tls(struct tls_context *tls); /* a reloaded certificate, for new connections; any thread; takes a reference */
 must_check int c2s_listen(struct err *err); /* on each worker: opens config's c2s_listen and c2s_listen_tls */
 void c2s_listen_stop(void); /* on each worker */

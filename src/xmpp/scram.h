@@ -17,5 +17,8 @@ must_check int scram_keys_make(enum scram_hash hash, struct str password, unsign
 /* Does the password match? Same cost. Constant-time comparison. */
 bool scram_keys_match(enum scram_hash hash, struct str password, const struct scram_keys *keys);
 size_t scram_hash_size(enum scram_hash hash);
+/* The derivation itself, for a salt of any length: SHA(HMAC(salted, "Client Key")) and HMAC(salted, "Server Key"). Same cost. */
+must_check int scram_derive(enum scram_hash hash, struct str password, struct str salt, unsigned iterations, unsigned char stored_key[32],
+                            unsigned char server_key[32], struct err *err);
 
 #endif
