@@ -69,7 +69,8 @@ void store_batch_roster_set(struct store_batch *b, const struct store_roster_ite
 void store_batch_roster_delete(struct store_batch *b, struct str jid, uint64_t roster_version);
 void store_batch_offline_add(struct store_batch *b, const struct stanza *s, uint64_t wall_ms, unsigned max_messages); /* over max: ERR_LIMIT, nothing done */
 void store_batch_offline_delete(struct store_batch *b, int64_t id);
-void store_batch_commit(struct store_batch *take, store_done_fn fn, void *arg);
+void store_batch_commit(struct store_batch *take, store_done_fn fn, void *arg); /* ERR_NOT_FOUND: no such account; fn may be NULL */
+void store_batch_free(struct store_batch *b); /* one that is not committed after all; NULL is a no-op */
 
 /* ---- compliance configuration: a JSON document per version, written as a whole (broker/profile makes and checks it) ---- */
 typedef void (*store_text_fn)(void *arg, int64_t version, struct str text, const struct err *err); /* version 0, text absent: none yet */

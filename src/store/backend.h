@@ -1,0 +1,60 @@
+/* What a database must do for the store. Private to src/store.
+ *
+ * A backend is used by one thread at a time, with blocking calls: first by the one that starts the store, then by the store's own thread.
+ * Results are allocated in the arena given. Look-ups return 1 (found), 0 (not there) or -1 (failed, err is set); the others 0 or -1.
+ * Every call between begin() and commit() belongs to that transaction; reads may also run outside of one. */
+#ifndef SIGNET_STORE_BACKEND_H
+#define SIGNET_STORE_BACKEND_H
+#include "base/arena.h"
+#include "store/store.h"
+
+enum store_step_kind { STEP_ROSTER_SET, STEP_ROSTER_DELETE, STEP_OFFLINE_ADD, STEP_OFFLINE_DELETE };
+struct store_step { /* of a batch */
+    enum store_step_kind kind;
+    uint64_t roster_version; /* both roster kinds */
+    union {
+        struct store_roster_item item;
+        struct str jid;
+        struct {
+            struct stanza *stanza; /* a reference */
+            uint64_t wall_ms;
+            unsigned max;
+        } add;
+        int64_t id;
+    } u;
+};
+struct store_compliance {
+    int64_t version;
+    struct str json;
+};
+
+struct store_backend {
+    const char *name;
+    int (*open)(const struct config *config, uint32_t *boot, struct err *err); /* migrates; *boot: starts of this store, this one included */
+    void (*close)(void); /* after a failed open too */
+
+    int (*begin)(struct err *err);
+    int (*commit)(struct err *err); /* 0: it is on disk. -1: nothing of it remains, rollback() must follow */
+    void (*rollback)(void); /* the whole transaction; harmless when there is none */
+    int (*mark)(struct err *err); /* a place within the transaction to come back to; one at a time */
+    int (*keep)(struct err *err); /* forgets the mark */
+    int (*undo)(struct err *err); /* back to the mark and forgets it; -1: the whole transaction is lost, rollback() must follow */
+
+    int (*account_get)(struct str user, struct arena *a, struct store_account *out, struct err *err); /* look-up */
+    int (*account_list)(struct str domain, struct str after, unsigned limit, struct arena *a, struct store_account **out, size_t *n, struct err *err);
+    int (*account_create)(struct str user, const struct scram_keys keys[SCRAM_HASHES], uint64_t wall_ms, struct err *err);
+    int (*account_set_keys)(struct str user, const struct scram_keys keys[SCRAM_HASHES], struct err *err);
+    int (*account_set_disabled)(struct str user, bool disabled, struct err *err);
+    int (*account_set_login)(struct str user, uint64_t wall_ms, struct err *err);
+    int (*account_delete)(struct str user, struct err *err);
+
+    int (*user_load)(struct str user, struct arena *a, struct store_user *out, struct err *err);
+    int (*offline_load)(struct str user, int64_t after_id, unsigned limit, struct arena *a, struct store_offline_item **out, size_t *n, struct err *err);
+    int (*batch)(struct str user, const struct store_step *steps, unsigned n, struct err *err);
+
+    int (*compliance_load)(int64_t version, struct arena *a, struct store_compliance *out, struct err *err); /* look-up; version 0: the newest */
+    int (*compliance_add)(int64_t version, struct str json, struct str by, struct str what, uint64_t wall_ms, struct err *err);
+};
+extern const struct store_backend store_sqlite;
+
+#endif
