@@ -3,7 +3,6 @@
  * what is left of the current one. */
 #include "base/arena.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -90,18 +89,14 @@ struct str arena_str(struct arena *a, struct str s)
 
 char *arena_printf(struct arena *a, const char *fmt, ...)
 {
+    struct buf text = {0};
     va_list ap;
-    va_list again;
     va_start(ap, fmt);
-    va_copy(again, ap);
-    int n = vsnprintf(NULL, 0, fmt, ap);
-    size_t size = n < 0 ? 1 : (size_t)n + 1;
-    char *text = arena_alloc(a, size);
-    text[0] = '\0';
-    vsnprintf(text, size, fmt, again);
-    va_end(again);
+    buf_addv(&text, fmt, ap);
     va_end(ap);
-    return text;
+    char *copy = arena_strndup(a, text.data, text.len);
+    buf_free(&text);
+    return copy;
 }
 
 size_t arena_bytes(const struct arena *a)

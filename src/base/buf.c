@@ -121,11 +121,9 @@ void buf_addc(struct buf *b, char c)
     b->len++;
 }
 
-void buf_addf(struct buf *b, const char *fmt, ...)
+void buf_addv(struct buf *b, const char *fmt, va_list ap)
 {
-    va_list ap;
     va_list again;
-    va_start(ap, fmt);
     va_copy(again, ap);
     char *at = buf_reserve(b, 64);
     size_t room = b->cap - b->len;
@@ -137,6 +135,13 @@ void buf_addf(struct buf *b, const char *fmt, ...)
     }
     b->len += (size_t)n;
     va_end(again);
+}
+
+void buf_addf(struct buf *b, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    buf_addv(b, fmt, ap);
     va_end(ap);
 }
 

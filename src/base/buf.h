@@ -35,6 +35,7 @@ void buf_adds(struct buf *b, const char *cstr);
 void buf_add_str(struct buf *b, struct str s);
 void buf_addc(struct buf *b, char c);
 void buf_addf(struct buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void buf_addv(struct buf *b, const char *fmt, va_list ap) __attribute__((format(printf, 2, 0)));
 void buf_consume(struct buf *b, size_t n); /* drops the first n bytes */
 const char *buf_cstr(struct buf *b); /* NUL-terminates (not counted in len) and returns data */
 struct str buf_str(const struct buf *b);

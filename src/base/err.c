@@ -30,9 +30,12 @@ int err_prefix(struct err *err, const char *fmt, ...)
     int n = vsnprintf(text, sizeof(text), fmt, ap);
     va_end(ap);
     size_t used = n < 0 ? 0 : (size_t)n;
-    if (used > sizeof(text) - 1) used = sizeof(text) - 1;
     /* What does not fit is cut at the end: the beginning says where. */
-    snprintf(text + used, sizeof(text) - used, ": %s", err->text);
+    const size_t room = sizeof(text) - 1;
+    if (used > room) used = room;
+    for (const char *p = ": "; *p != '\0' && used < room; p++) text[used++] = *p;
+    for (const char *p = err->text; *p != '\0' && used < room; p++) text[used++] = *p;
+    text[used] = '\0';
     memcpy(err->text, text, sizeof(text));
     return -1;
 }

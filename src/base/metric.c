@@ -92,10 +92,12 @@ void metric_add(enum metric_id id, int64_t delta)
 void metric_observe_us(enum metric_id id, uint64_t microseconds)
 {
     if (rows[id].type != METRIC_HISTOGRAM) return;
+    const uint64_t day_us = 86400000000U; /* longer is a clock's error, and must not make the sum overflow */
+    if (microseconds > day_us) microseconds = day_us;
     unsigned bucket = 0;
     while (bucket < BOUNDS && microseconds > bounds_us[bucket]) bucket++;
     metric_cell_add(rows[id].cell + bucket, 1);
-    metric_cell_add(rows[id].cell + HISTOGRAM_SUM, (int64_t)(microseconds <= INT64_MAX ? microseconds : INT64_MAX));
+    metric_cell_add(rows[id].cell + HISTOGRAM_SUM, (int64_t)microseconds);
 }
 
 /* Sums n cells from `first` over the threads. */
