@@ -106,7 +106,8 @@ void alarm_raise(enum alarm_id id, const char *subject, const char *fmt, ...)
     }
     metric_inc(METRIC_ALARMS_ACTIVE);
     enum log_level level = strcmp(rows[id].severity, "critical") == 0 ? LOG_LEVEL_ERROR : LOG_LEVEL_WARN;
-    log_at(level, "alarm", "%s raised: %s: %s %s Likely: %s Do: %s", rows[id].name, subject, rows[id].text, detail, rows[id].cause, rows[id].remedy);
+    log_at(level, "alarm", "%s raised: %s: %s (%s) Likely: %s Do: %s", rows[id].name, subject, rows[id].text, detail, rows[id].cause,
+           rows[id].remedy);
 }
 
 void alarm_clear(enum alarm_id id, const char *subject)

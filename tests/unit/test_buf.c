@@ -116,9 +116,12 @@ static void test_allocation(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_str_compare),           cmocka_unit_test(test_str_dup),
-        cmocka_unit_test(test_grows_and_keeps),       cmocka_unit_test(test_cstr_does_not_move),
-        cmocka_unit_test(test_format_of_every_length), cmocka_unit_test(test_add_and_consume),
+        cmocka_unit_test(test_str_compare),
+        cmocka_unit_test(test_str_dup),
+        cmocka_unit_test(test_grows_and_keeps),
+        cmocka_unit_test(test_cstr_does_not_move),
+        cmocka_unit_test(test_format_of_every_length),
+        cmocka_unit_test(test_add_and_consume),
         cmocka_unit_test(test_allocation),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -63,8 +63,10 @@ static void test_every_code_has_a_name(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_set_returns_minus_one_and_fills), cmocka_unit_test(test_set_may_quote_itself),
-        cmocka_unit_test(test_prefix_keeps_code),               cmocka_unit_test(test_long_texts_are_cut),
+        cmocka_unit_test(test_set_returns_minus_one_and_fills),
+        cmocka_unit_test(test_set_may_quote_itself),
+        cmocka_unit_test(test_prefix_keeps_code),
+        cmocka_unit_test(test_long_texts_are_cut),
         cmocka_unit_test(test_every_code_has_a_name),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
