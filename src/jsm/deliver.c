@@ -1,0 +1,89 @@
+/* Delivery to a session: es_IN, then the write. */
+#include "jsm/deliver.h"
+#include "base/metric.h"
+#include <string.h>
+
+/* What a refusal leaves for this session (refusal rules 1, 3 and 4); everything else is dropped here and told to the owner. */
+static void refused(struct delivery *d, const struct verdict *v)
+{
+    d->result = DELIVERY_REFUSED;
+    verdict_keep(&d->verdict, v);
+    metric_inc(METRIC_DELIVERIES_REFUSED);
+    if (d->stanza->type == PRESENCE_UNAVAILABLE)
+        d->out = presence_stripped(d->stanza);
+    else
+        d->out = verdict_substitute(&d->verdict, d->stanza);
+}
+
+static void answered(struct delivery *d, const struct verdict *v)
+{
+    if (v->kind == VERDICT_PASS) {
+        d->result = DELIVERY_PASSED;
+        d->out = stanza_ref(v->stanza);
+    } else {
+        refused(d, v);
+    }
+}
+
+static void es_in_done(void *arg, const struct verdict *v)
+{
+    struct delivery *d = arg;
+    answered(d, v);
+    d->ready(d);
+}
+
+bool deliver_ask(struct delivery *d, struct session *s, struct stanza *take, enum event_copy copy, struct lane_entry *entry, void (*ready)(struct delivery *d))
+{
+    memset(d, 0, sizeof(*d));
+    d->session = s->id;
+    d->stanza = take;
+    d->copy = copy;
+    d->entry = entry;
+    d->ready = ready;
+    struct question q = {
+        .event = EVENT_es_IN,
+        .subject = take,
+        .session = s->full.full,
+        .copy = copy,
+        .entry = entry,
+        .done = es_in_done,
+        .arg = d,
+    };
+    struct verdict now;
+    if (!broker_raise(&q, &now)) return false;
+    answered(d, &now);
+    return true;
+}
+
+bool deliver_write(struct delivery *d)
+{
+    if (d->out == NULL) return true;
+    struct session *s = session_get(d->session);
+    if (s == NULL || s->c2s == NULL) return false;
+    c2s_send_stanza(s->c2s, d->out);
+    metric_inc(METRIC_DELIVERIES);
+    return true;
+}
+
+void deliver_clear(struct delivery *d)
+{
+    stanza_unref(d->stanza);
+    stanza_unref(d->out);
+    verdict_clear(&d->verdict);
+    d->stanza = d->out = NULL;
+}
+
+void deliver_to_stream(struct c2s *c, struct stanza *take_reply)
+{
+    if (take_reply == NULL) return;
+    c2s_send_stanza(c, take_reply);
+    stanza_unref(take_reply);
+}
+
+void deliver_unchecked(struct session *s, struct stanza *take_reply)
+{
+    if (s != NULL && s->c2s != NULL)
+        deliver_to_stream(s->c2s, take_reply);
+    else
+        stanza_unref(take_reply);
+}

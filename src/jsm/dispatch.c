@@ -1,0 +1,202 @@
+/* The stanza table and the running of effects: store first, then send, in the order the feature named them. */
+#include "jsm/dispatch.h"
+#include "base/log.h"
+#include "base/metric.h"
+#include "jsm/deliver.h"
+#include "jsm/features/features.h"
+#include "jsm/ticket.h"
+#include <stdlib.h>
+#include <string.h>
+
+#define T(type) (1u << (type))
+const struct stanza_row stanza_table[] = {
+#define STANZA(name, kind, types, element, ns, places, barrier, server_event, check, apply, what) \
+    {#name, STANZA_##kind, types, element, ns, places, barrier, server_event, check, apply, what},
+#include "tables/stanzas.def"
+#undef STANZA
+};
+#undef T
+const unsigned stanza_table_rows = sizeof(stanza_table) / sizeof(stanza_table[0]);
+
+const struct stanza_row *dispatch_find(const struct stanza *s, unsigned place)
+{
+    const struct xml_child *payload = s->n_children > 0 ? &s->children[0] : NULL;
+    for (unsigned i = 0; i < stanza_table_rows; i++) {
+        const struct stanza_row *row = &stanza_table[i];
+        if (row->kind != s->kind || (row->places & place) == 0 || (row->types & 1u << s->type) == 0) continue;
+        if (row->element == NULL) return row;
+        if (payload != NULL && str_is(payload->name, row->element) && str_is(payload->ns, row->ns)) return row;
+    }
+    return NULL;
+}
+
+enum effect_kind { EFFECT_REPLY, EFFECT_ROUTE, EFFECT_DELIVER, EFFECT_THEN };
+struct effect {
+    struct list node;
+    enum effect_kind kind;
+    struct stanza *stanza;
+    unsigned flags;
+    uint64_t session;
+    enum event_copy copy;
+    void (*then)(uint64_t session);
+};
+
+static struct effect *effect_add(struct effects *fx, enum effect_kind kind, struct stanza *take)
+{
+    struct effect *e = arena_zalloc(fx->arena, sizeof(*e));
+    e->kind = kind;
+    e->stanza = take;
+    list_push_back(&fx->items, &e->node);
+    return e;
+}
+
+void effect_reply(struct effects *fx, struct stanza *take)
+{
+    if (take != NULL) effect_add(fx, EFFECT_REPLY, take);
+}
+
+void effect_error(struct effects *fx, const struct context *cx, const char *condition, const char *text)
+{
+    effect_reply(fx, stanza_error(cx->stanza, condition, NULL, text));
+}
+
+void effect_route(struct effects *fx, struct stanza *take, unsigned parcel_flags) { effect_add(fx, EFFECT_ROUTE, take)->flags = parcel_flags; }
+
+void effect_forward(struct effects *fx, struct stanza *take)
+{
+    stanza_unref(fx->forward);
+    fx->forward = take;
+}
+
+void effect_deliver(struct effects *fx, const struct session *to, struct stanza *take, enum event_copy copy)
+{
+    struct effect *e = effect_add(fx, EFFECT_DELIVER, take);
+    e->session = to->id;
+    e->copy = copy;
+}
+
+void effect_then(struct effects *fx, void (*fn)(uint64_t session), uint64_t session)
+{
+    struct effect *e = effect_add(fx, EFFECT_THEN, NULL);
+    e->then = fn;
+    e->session = session;
+}
+
+struct store_batch *effect_store(struct effects *fx, struct user *u)
+{
+    if (fx->batch == NULL) fx->batch = store_batch_new(u->jid.bare);
+    return fx->batch;
+}
+
+void effects_init(struct effects *fx, struct user *u, const struct session *s, struct ticket ticket, struct lane_entry *entry, const struct stanza *request)
+{
+    memset(fx, 0, sizeof(*fx));
+    list_init(&fx->items);
+    fx->arena = arena_new(0);
+    fx->user = u;
+    u->refs++;
+    fx->session = s != NULL ? s->id : 0;
+    fx->ticket = ticket;
+    fx->entry = entry;
+    fx->request = request;
+}
+
+struct effect_delivery { /* one es_IN under way for an effect */
+    struct delivery d;
+    struct effects *fx;
+};
+
+static void one_done(struct effects *fx)
+{
+    if (--fx->under_way == 0) fx->done(fx, NULL);
+}
+
+static void delivery_finish(struct effect_delivery *ed)
+{
+    deliver_write(&ed->d);
+    deliver_clear(&ed->d);
+    struct effects *fx = ed->fx;
+    free(ed);
+    one_done(fx);
+}
+
+static void delivery_ready(struct delivery *d) { delivery_finish(CONTAINER_OF(d, struct effect_delivery, d)); }
+
+/* A refused reply to an IQ leaves the requester with an error of the same id: deliver sees to it. */
+static void send_to_session(struct effects *fx, uint64_t session, struct stanza *take, enum event_copy copy)
+{
+    struct session *s = session_get(session);
+    if (s == NULL || s->c2s == NULL) {
+        stanza_unref(take);
+        return;
+    }
+    struct effect_delivery *ed = x_malloc(sizeof(*ed));
+    ed->fx = fx;
+    fx->under_way++;
+    if (deliver_ask(&ed->d, s, take, copy, fx->entry, delivery_ready)) delivery_finish(ed);
+}
+
+static void send_one(struct effects *fx, struct effect *e)
+{
+    struct stanza *stanza = e->stanza;
+    e->stanza = NULL;
+    switch (e->kind) {
+    case EFFECT_REPLY:
+        if (fx->session != 0)
+            send_to_session(fx, fx->session, stanza, COPY_NONE);
+        else
+            router_route(stanza, (struct ticket){0}, 0);
+        break;
+    case EFFECT_ROUTE:
+        ticket_more(fx->ticket, 1);
+        router_route(stanza, fx->ticket.worker == worker_id() ? fx->ticket : (struct ticket){0}, e->flags);
+        break;
+    case EFFECT_DELIVER:
+        send_to_session(fx, e->session, stanza, e->copy);
+        break;
+    case EFFECT_THEN:
+        e->then(e->session);
+        break;
+    }
+}
+
+static void effects_send(struct effects *fx)
+{
+    fx->under_way = 1;
+    struct list *node;
+    while ((node = list_pop_front(&fx->items)) != NULL) send_one(fx, CONTAINER_OF(node, struct effect, node));
+    one_done(fx);
+}
+
+static void effects_committed(void *arg, const struct err *err)
+{
+    struct effects *fx = arg;
+    if (err == NULL) {
+        effects_send(fx);
+        return;
+    }
+    log_error("jsm", "cannot store a change of '%s': %s", fx->user->jid.full.p, err->text);
+    user_reload(fx->user);
+    fx->done(fx, err);
+}
+
+void effects_run(struct effects *fx)
+{
+    if (fx->batch == NULL) {
+        effects_send(fx);
+        return;
+    }
+    struct store_batch *batch = fx->batch;
+    fx->batch = NULL;
+    store_batch_commit(batch, effects_committed, fx);
+}
+
+void effects_clear(struct effects *fx)
+{
+    struct list *node;
+    while ((node = list_pop_front(&fx->items)) != NULL) stanza_unref(CONTAINER_OF(node, struct effect, node)->stanza);
+    stanza_unref(fx->forward);
+    arena_free(fx->arena);
+    user_release(fx->user);
+    memset(fx, 0, sizeof(*fx));
+}

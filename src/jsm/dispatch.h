@@ -1,0 +1,65 @@
+/* Dispatch: which feature takes a stanza (one table, src/tables/stanzas.def), and the effects it returns.
+ * Features never send: they fill an effect list. It runs after the store has committed, and the stanza keeps its lane place meanwhile. */
+#ifndef SIGNET_JSM_DISPATCH_H
+#define SIGNET_JSM_DISPATCH_H
+#include "broker/broker.h"
+#include "jsm/session.h"
+
+enum stanza_place { /* where a stanza is when its row is looked for */
+    AT_SERVER = 1, /* to a served domain itself */
+    AT_ACCOUNT = 2, /* to the sender's own account (no `to`, or the own bare JID) */
+    AT_CONTACT_OUT = 4, /* to somebody else, at the sender's side */
+    AT_CONTACT_IN = 8, /* to a bare JID, at the recipient's side, from anyone */
+};
+struct effects;
+struct context { /* what a feature sees; borrowed during the call */
+    const struct stanza *stanza;
+    struct user *user; /* whose data it works on: the sender at AT_SERVER, AT_ACCOUNT, AT_CONTACT_OUT; the recipient at AT_CONTACT_IN */
+    struct session *session; /* the sender's; NULL at AT_CONTACT_IN */
+    struct ticket ticket;
+    struct arena *arena; /* freed when the effects are done */
+};
+struct stanza_row {
+    const char *name;
+    enum stanza_kind kind;
+    unsigned types; /* mask of 1 << enum stanza_type */
+    const char *element, *ns; /* of the first child; NULL: whatever */
+    unsigned places; /* mask of enum stanza_place */
+    bool barrier; /* waits for everything earlier of the session and holds back everything later */
+    bool server_event; /* e_SERVER is raised before */
+    const char *(*check)(const struct context *cx, const char **text); /* before any event of this row: a stanza error condition or NULL; may be NULL */
+    void (*apply)(const struct context *cx, struct effects *fx);
+    const char *what; /* for the documentation */
+};
+extern const struct stanza_row stanza_table[];
+extern const unsigned stanza_table_rows;
+const struct stanza_row *dispatch_find(const struct stanza *s, unsigned place); /* NULL: no feature takes it */
+
+/* ---- effects: each takes the stanza reference given ---- */
+void effect_reply(struct effects *fx, struct stanza *take); /* to the requester: delivered to his session (es_IN), or routed back */
+void effect_error(struct effects *fx, const struct context *cx, const char *condition, const char *text); /* a reply of type error */
+void effect_route(struct effects *fx, struct stanza *take, unsigned parcel_flags); /* into the router; the requester's ticket waits for it */
+void effect_forward(struct effects *fx, struct stanza *take); /* the stanza itself goes on: routed (sender's side), or to the user's sessions (recipient's side) */
+void effect_deliver(struct effects *fx, const struct session *to, struct stanza *take, enum event_copy copy); /* a copy for one session of this user */
+void effect_roster_push(struct effects *fx, struct user *u, const struct roster_item *item, struct str removed); /* item NULL: `removed` was removed */
+struct store_batch *effect_store(struct effects *fx, struct user *u); /* the batch committed before anything is sent */
+void effect_then(struct effects *fx, void (*fn)(uint64_t session), uint64_t session); /* after everything was sent */
+
+struct effects {
+    struct list items;
+    struct arena *arena;
+    struct store_batch *batch;
+    struct user *user; /* held while the effects live */
+    uint64_t session; /* requester's session; 0: replies are routed */
+    struct ticket ticket;
+    struct lane_entry *entry;
+    struct stanza *forward;
+    unsigned under_way; /* deliveries not finished, +1 while sending */
+    const struct stanza *request; /* borrowed from the owner */
+    void (*done)(struct effects *fx, const struct err *failed); /* once; failed: the commit failed and nothing was sent */
+};
+void effects_init(struct effects *fx, struct user *u, const struct session *s, struct ticket ticket, struct lane_entry *entry, const struct stanza *request);
+void effects_run(struct effects *fx); /* done may be called before return */
+void effects_clear(struct effects *fx);
+
+#endif

@@ -1,0 +1,33 @@
+/* The features' functions that the stanza table and the session manager name. Each feature is one file here. */
+#ifndef SIGNET_JSM_FEATURES_FEATURES_H
+#define SIGNET_JSM_FEATURES_FEATURES_H
+#include "jsm/dispatch.h"
+
+void nothing_apply(const struct context *cx, struct effects *fx);
+/* ping.c */
+void ping_apply(const struct context *cx, struct effects *fx);
+void session_apply(const struct context *cx, struct effects *fx);
+/* disco.c */
+const char *disco_check(const struct context *cx, const char **text);
+void disco_info_apply(const struct context *cx, struct effects *fx);
+void disco_items_apply(const struct context *cx, struct effects *fx);
+/* roster.c */
+void roster_get_apply(const struct context *cx, struct effects *fx);
+const char *roster_set_check(const struct context *cx, const char **text);
+void roster_set_apply(const struct context *cx, struct effects *fx);
+/* presence.c */
+void presence_broadcast_apply(const struct context *cx, struct effects *fx);
+void presence_directed_apply(const struct context *cx, struct effects *fx);
+void probe_in_apply(const struct context *cx, struct effects *fx);
+void presence_session_gone(struct session *s, struct stanza *unavailable); /* the server's own unavailable presence to all who saw the session */
+void presence_directed_clear(struct session *s);
+void presence_to_contact(const struct context *cx, struct effects *fx, const struct jid *contact, bool available); /* of each available session of the user */
+/* subscription.c */
+const char *subscription_check(const struct context *cx, const char **text);
+void subscription_out_apply(const struct context *cx, struct effects *fx);
+void subscription_in_apply(const struct context *cx, struct effects *fx);
+/* offline.c */
+bool offline_storable(const struct stanza *s); /* XEP-0160, XEP-0334 */
+void offline_flush(uint64_t session); /* delivers what is stored, each through es_IN, before anything live */
+
+#endif

@@ -1,0 +1,175 @@
+/* Offline messages (XEP-0160): which are kept, and their delivery when the user is back. Each goes through es_IN like anything else; what an outage kept from
+ * being asked stays stored, what was refused is removed (EVENTS.md, refusal rule 6). The next page is read when one has been delivered, so that memory is
+ * bounded; live messages wait until all is done. */
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/metric.h"
+#include "broker/broker.h"
+#include "jsm/deliver.h"
+#include "jsm/features/features.h"
+#include <stdlib.h>
+
+#define NS_CHATSTATES "http://jabber.org/protocol/chatstates"
+#define NS_HINTS "urn:xmpp:hints"
+#define FLUSH_PAGE 100
+
+bool offline_storable(const struct stanza *s)
+{
+    if (s->kind != STANZA_MESSAGE || (s->type != MESSAGE_NORMAL && s->type != MESSAGE_CHAT)) return false;
+    if (stanza_child(s, "no-store", NS_HINTS) != NULL || stanza_child(s, "no-permanent-store", NS_HINTS) != NULL) return false;
+    for (unsigned i = 0; i < s->n_children; i++)
+        if (!str_is(s->children[i].ns, NS_CHATSTATES)) return true;
+    return false;
+}
+
+struct flush {
+    struct user *user;
+    uint64_t session;
+    struct lane_set lane;
+    int64_t after;
+    unsigned under_way;
+    bool last_page;
+    struct store_batch *deletes;
+};
+struct flush_item {
+    struct lane_entry lane;
+    struct delivery d;
+    struct flush *flush;
+    int64_t id;
+    bool answered;
+};
+
+static void page_read(void *arg, const struct store_offline_item *items, size_t n, const struct err *err);
+
+static void flush_end(struct flush *f)
+{
+    struct user *u = f->user;
+    struct session *s = session_get(f->session);
+    if (s != NULL) s->flushing = false;
+    lane_set_free(&f->lane);
+    free(f);
+    if (--u->flushing == 0) {
+        struct list waits; /* a stanza that waits again goes into the user's own list */
+        list_init(&waits);
+        struct list *node;
+        while ((node = list_pop_front(&u->flush_waits)) != NULL) list_push_back(&waits, node);
+        while ((node = list_pop_front(&waits)) != NULL) {
+            struct user_wait *wait = CONTAINER_OF(node, struct user_wait, node);
+            wait->fn(wait);
+        }
+    }
+    user_release(u);
+}
+
+static void page_deleted(void *arg, const struct err *err)
+{
+    struct flush *f = arg;
+    if (err != NULL) log_error("jsm", "delivered offline messages of '%s' could not be removed from the store: %s", f->user->jid.full.p, err->text);
+    struct session *s = session_get(f->session);
+    if (err != NULL || f->last_page || s == NULL || s->c2s == NULL)
+        flush_end(f);
+    else
+        store_offline_load(f->user->jid.bare, f->after, FLUSH_PAGE, page_read, f);
+}
+
+static void one_finished(struct flush *f)
+{
+    if (--f->under_way > 0) return;
+    struct store_batch *deletes = f->deletes;
+    f->deletes = NULL;
+    store_batch_commit(deletes, page_deleted, f);
+}
+
+static void item_apply(struct flush_item *item)
+{
+    bool wrote = deliver_write(&item->d);
+    bool refused = item->d.result == DELIVERY_REFUSED && !item->d.verdict.outage;
+    if ((item->d.result == DELIVERY_PASSED && wrote) || refused) store_batch_offline_delete(item->flush->deletes, item->id);
+    struct flush *f = item->flush;
+    deliver_clear(&item->d);
+    lane_leave(&item->lane);
+    free(item);
+    one_finished(f);
+}
+
+static void item_on_head(struct lane_entry *entry)
+{
+    struct flush_item *item = CONTAINER_OF(entry, struct flush_item, lane);
+    if (item->answered) item_apply(item);
+}
+
+static void item_ready(struct delivery *d)
+{
+    struct flush_item *item = CONTAINER_OF(d, struct flush_item, d);
+    item->answered = true;
+    if (lane_is_head(&item->lane)) item_apply(item);
+}
+
+/* XEP-0203: when it was stored, by whom. */
+static struct stanza *delayed(const struct store_offline_item *row, const struct user *u)
+{
+    struct err err;
+    struct stanza *s = stanza_from_text(row->stanza, &err);
+    if (s == NULL) {
+        log_error("jsm", "a stored offline message of '%s' cannot be read: %s", u->jid.full.p, err.text);
+        return NULL;
+    }
+    char stamp[CLOCK_STAMP_SIZE];
+    struct buf inner = {0};
+    buf_add_str(&inner, s->inner);
+    buf_addf(&inner, "<delay xmlns='urn:xmpp:delay' from='" STR_FMT "' stamp='%s'/>", STR_ARG(u->jid.domain), clock_stamp(row->wall_ms, stamp));
+    struct str bytes = buf_str(&inner);
+    uint64_t sid = s->sid != 0 ? s->sid : stanza_id_next();
+    struct stanza_change change = {.inner = &bytes, .sid = &sid};
+    struct stanza *out = stanza_with(s, &change);
+    stanza_unref(s);
+    buf_free(&inner);
+    return out;
+}
+
+static void deliver_item(struct flush *f, struct session *s, const struct store_offline_item *row)
+{
+    struct stanza *stanza = delayed(row, f->user);
+    if (stanza == NULL) return;
+    struct flush_item *item = x_calloc(1, sizeof(*item));
+    item->flush = f;
+    item->id = row->id;
+    item->lane.on_head = item_on_head;
+    lane_enter(&f->lane, STR("offline"), &item->lane);
+    lane_stage(&item->lane, 1);
+    f->under_way++;
+    metric_inc(METRIC_OFFLINE_DELIVERED);
+    if (deliver_ask(&item->d, s, stanza, COPY_OFFLINE, &item->lane, item_ready)) item_ready(&item->d);
+}
+
+static void page_read(void *arg, const struct store_offline_item *items, size_t n, const struct err *err)
+{
+    struct flush *f = arg;
+    if (err != NULL) log_error("jsm", "offline messages of '%s' cannot be read: %s", f->user->jid.full.p, err->text);
+    struct session *s = session_get(f->session);
+    if (err != NULL || s == NULL || s->c2s == NULL || n == 0) {
+        flush_end(f);
+        return;
+    }
+    f->last_page = n < FLUSH_PAGE;
+    f->deletes = store_batch_new(f->user->jid.bare);
+    f->under_way = 1;
+    for (size_t i = 0; i < n; i++) {
+        f->after = items[i].id;
+        deliver_item(f, s, &items[i]);
+    }
+    one_finished(f);
+}
+
+void offline_flush(uint64_t session)
+{
+    struct session *s = session_get(session);
+    if (s == NULL) return;
+    struct flush *f = x_calloc(1, sizeof(*f));
+    f->user = s->user;
+    f->user->refs++;
+    f->user->flushing++;
+    f->session = session;
+    s->flushing = true;
+    store_offline_load(f->user->jid.bare, 0, FLUSH_PAGE, page_read, f);
+}

@@ -1,0 +1,203 @@
+/* Presence (RFC 6121, 4): broadcast, probes, directed presence, and the unavailable presence the server makes when a session ends. */
+#include "base/metric.h"
+#include "jsm/features/features.h"
+#include "xml/writer.h"
+#include <stdlib.h>
+
+static bool sees_us(const struct roster_item *item) { return item->subscription == SUBSCRIPTION_FROM || item->subscription == SUBSCRIPTION_BOTH; }
+static bool seen_by_us(const struct roster_item *item) { return item->subscription == SUBSCRIPTION_TO || item->subscription == SUBSCRIPTION_BOTH; }
+
+static struct stanza *readdressed(const struct stanza *s, const struct jid *to)
+{
+    struct stanza_change change = {.to = to};
+    return stanza_with(s, &change);
+}
+
+/* The priority of a presence: -128 to 127 (RFC 6121, 4.7.2.3); 0 when absent; false when it is no such number. */
+static bool priority_of(const struct context *cx, int *priority)
+{
+    *priority = 0;
+    const struct xml_child *child = stanza_child(cx->stanza, "priority", NS_CLIENT);
+    if (child == NULL) return true;
+    struct err err;
+    struct xml_node *root = stanza_tree(cx->stanza, NULL, cx->arena, &err);
+    struct xml_node *node = root != NULL ? xml_node_child(root, "priority", NS_CLIENT) : NULL;
+    if (node == NULL) return false;
+    struct str text = xml_node_text(cx->arena, node);
+    char *end;
+    long value = strtol(text.p, &end, 10);
+    while (*end == ' ' || *end == '\n' || *end == '\t' || *end == '\r') end++;
+    if (text.n == 0 || *end != '\0' || value < -128 || value > 127) return false;
+    *priority = (int)value;
+    return true;
+}
+
+static void to_own_sessions(struct effects *fx, const struct user *u, const struct session *self, struct stanza *presence, bool self_too)
+{
+    LIST_EACH(node, &u->sessions)
+    {
+        struct session *s = CONTAINER_OF(node, struct session, node);
+        if (!session_available(s) || (s == self && !self_too)) continue;
+        effect_deliver(fx, s, readdressed(presence, &s->full), COPY_NONE);
+    }
+}
+
+static void to_subscribers(struct effects *fx, const struct user *u, const struct stanza *presence)
+{
+    size_t it = 0;
+    struct str key;
+    void *value;
+    while (map_next(&u->roster, &it, &key, &value)) {
+        struct jid contact;
+        struct err err;
+        if (!sees_us(value) || jid_parse(fx->arena, key, &contact, &err) != 0) continue;
+        effect_route(fx, readdressed(presence, &contact), PARCEL_COPY);
+    }
+}
+
+void presence_directed_clear(struct session *s)
+{
+    size_t it = 0;
+    struct str key;
+    void *value;
+    while (map_next(&s->directed, &it, &key, &value)) free(value);
+    map_free(&s->directed);
+}
+
+/* RFC 6121, 4.6.3: those who got directed presence and are no subscribers get the unavailable one too. */
+static void to_directed(struct effects *fx, struct session *s, const struct stanza *unavailable)
+{
+    size_t it = 0;
+    struct str key;
+    void *value;
+    while (map_next(&s->directed, &it, &key, &value)) {
+        struct jid to;
+        struct err err;
+        if (jid_parse(fx->arena, key, &to, &err) != 0) continue;
+        const struct roster_item *item = roster_find(s->user, to.bare);
+        if (item == NULL || !sees_us(item)) effect_route(fx, readdressed(unavailable, &to), PARCEL_COPY);
+    }
+    presence_directed_clear(s);
+}
+
+/* RFC 6121, 4.2.2: initial presence asks for the contacts' presence and gets the other sessions' and the pending requests. */
+static void initial(const struct context *cx, struct effects *fx)
+{
+    struct session *self = cx->session;
+    size_t it = 0;
+    struct str key;
+    void *value;
+    while (map_next(&cx->user->roster, &it, &key, &value)) {
+        struct roster_item *item = value;
+        struct jid contact;
+        struct err err;
+        if (seen_by_us(item) && jid_parse(fx->arena, key, &contact, &err) == 0)
+            effect_route(fx, stanza_make(STANZA_PRESENCE, PRESENCE_PROBE, &self->full, &contact, STR_NONE, STR("")), PARCEL_COPY);
+        struct stanza *request = item->pending_in != NULL ? stanza_from_text(str_of(item->pending_in), &err) : NULL;
+        if (request != NULL) effect_deliver(fx, self, request, COPY_OFFLINE);
+    }
+    LIST_EACH(node, &cx->user->sessions)
+    {
+        struct session *s = CONTAINER_OF(node, struct session, node);
+        if (s != self && session_available(s)) effect_deliver(fx, self, readdressed(s->presence, &self->full), COPY_NONE);
+    }
+}
+
+static void became_unavailable(struct session *s, struct effects *fx, struct stanza *presence)
+{
+    if (s->presence != NULL) {
+        to_subscribers(fx, s->user, presence);
+        to_own_sessions(fx, s->user, s, presence, false);
+    }
+    to_directed(fx, s, presence);
+    stanza_unref(s->presence);
+    s->presence = NULL;
+    s->flushed = false;
+}
+
+void presence_broadcast_apply(const struct context *cx, struct effects *fx)
+{
+    struct session *s = cx->session;
+    struct stanza *presence = stanza_ref(cx->stanza);
+    if (presence->type == PRESENCE_UNAVAILABLE) {
+        became_unavailable(s, fx, presence);
+        stanza_unref(presence);
+        return;
+    }
+    int priority;
+    if (!priority_of(cx, &priority)) {
+        effect_error(fx, cx, "bad-request", "The priority is a whole number from -128 to 127.");
+        stanza_unref(presence);
+        return;
+    }
+    bool first = s->presence == NULL;
+    stanza_unref(s->presence);
+    s->presence = presence;
+    s->priority = priority;
+    to_subscribers(fx, cx->user, presence);
+    to_own_sessions(fx, cx->user, s, presence, true);
+    if (first) initial(cx, fx);
+    if (priority >= 0 && !s->flushed) {
+        s->flushed = true;
+        effect_then(fx, offline_flush, s->id);
+    }
+}
+
+void presence_directed_apply(const struct context *cx, struct effects *fx)
+{
+    struct str to = cx->stanza->to.full;
+    if (cx->stanza->type == PRESENCE_UNAVAILABLE) {
+        free(map_del(&cx->session->directed, to));
+    } else if (map_get(&cx->session->directed, to) == NULL) {
+        map_put(&cx->session->directed, to, str_dup(to));
+    }
+    effect_forward(fx, stanza_ref(cx->stanza));
+}
+
+/* RFC 6121, 4.3.2. The prober learns something only when he is subscribed. */
+void probe_in_apply(const struct context *cx, struct effects *fx)
+{
+    const struct roster_item *item = roster_find(cx->user, cx->stanza->from.bare);
+    bool own = jid_bare_eq(&cx->stanza->from, &cx->user->jid);
+    if (!own && (item == NULL || !sees_us(item))) {
+        effect_route(fx, stanza_make(STANZA_PRESENCE, PRESENCE_UNSUBSCRIBED, &cx->user->jid, &cx->stanza->from, STR_NONE, STR("")), PARCEL_COPY);
+        return;
+    }
+    bool any = false;
+    LIST_EACH(node, &cx->user->sessions)
+    {
+        struct session *s = CONTAINER_OF(node, struct session, node);
+        if (!session_available(s)) continue;
+        any = true;
+        effect_route(fx, readdressed(s->presence, &cx->stanza->from), PARCEL_COPY);
+    }
+    if (!any) effect_route(fx, stanza_make(STANZA_PRESENCE, PRESENCE_UNAVAILABLE, &cx->user->jid, &cx->stanza->from, STR_NONE, STR("")), PARCEL_COPY);
+}
+
+void presence_to_contact(const struct context *cx, struct effects *fx, const struct jid *contact, bool available)
+{
+    LIST_EACH(node, &cx->user->sessions)
+    {
+        struct session *s = CONTAINER_OF(node, struct session, node);
+        if (!session_available(s)) continue;
+        struct stanza *presence = available ? readdressed(s->presence, contact) : stanza_make(STANZA_PRESENCE, PRESENCE_UNAVAILABLE, &s->full, contact, STR_NONE, STR(""));
+        effect_route(fx, presence, PARCEL_COPY);
+    }
+}
+
+/* The session is no more: its effects live by themselves. */
+static void gone_done(struct effects *fx, const struct err *failed)
+{
+    (void)failed;
+    effects_clear(fx);
+    free(fx);
+}
+
+void presence_session_gone(struct session *s, struct stanza *unavailable)
+{
+    struct effects *fx = x_calloc(1, sizeof(*fx));
+    effects_init(fx, s->user, NULL, (struct ticket){0}, NULL, NULL);
+    fx->done = gone_done;
+    became_unavailable(s, fx, unavailable);
+    effects_run(fx);
+}

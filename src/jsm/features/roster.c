@@ -1,0 +1,167 @@
+/* The roster (RFC 6121, 2): get, set, remove, and pushes to every session that has asked for it. */
+#include "base/metric.h"
+#include "jsm/features/features.h"
+#include "xml/writer.h"
+#include <stdlib.h>
+
+#define NS_ROSTER "jabber:iq:roster"
+#define ROSTER_NAME_BYTES 1023
+#define ROSTER_GROUPS 64
+
+static const char *const subscription_names[] = {"none", "to", "from", "both"};
+
+static void write_item(struct buf *b, const struct roster_item *item)
+{
+    buf_adds(b, "<item");
+    xml_add_attr(b, "jid", str_of(item->jid));
+    xml_add_attr(b, "name", str_of(item->name));
+    xml_add_attr(b, "subscription", str_of(subscription_names[item->subscription]));
+    if (item->ask) buf_adds(b, " ask='subscribe'");
+    if (item->approved) buf_adds(b, " approved='true'");
+    buf_adds(b, item->n_groups > 0 ? ">" : "/>");
+    for (unsigned i = 0; i < item->n_groups; i++) {
+        buf_adds(b, "<group>");
+        xml_add_text(b, str_of(item->groups[i]));
+        buf_adds(b, "</group>");
+    }
+    if (item->n_groups > 0) buf_adds(b, "</item>");
+}
+
+void roster_get_apply(const struct context *cx, struct effects *fx)
+{
+    cx->session->interested = true;
+    struct buf b = {0};
+    buf_adds(&b, "<query xmlns='" NS_ROSTER "'>");
+    size_t it = 0;
+    struct str key;
+    void *value;
+    while (map_next(&cx->user->roster, &it, &key, &value))
+        if (((struct roster_item *)value)->in_roster) write_item(&b, value);
+    buf_adds(&b, "</query>");
+    effect_reply(fx, stanza_result(cx->stanza, buf_str(&b)));
+    buf_free(&b);
+}
+
+void effect_roster_push(struct effects *fx, struct user *u, const struct roster_item *item, struct str removed)
+{
+    struct buf b = {0};
+    buf_adds(&b, "<query xmlns='" NS_ROSTER "'>");
+    if (item != NULL) {
+        write_item(&b, item);
+    } else {
+        buf_adds(&b, "<item");
+        xml_add_attr(&b, "jid", removed);
+        buf_adds(&b, " subscription='remove'/>");
+    }
+    buf_adds(&b, "</query>");
+    LIST_EACH(node, &u->sessions)
+    {
+        struct session *s = CONTAINER_OF(node, struct session, node);
+        if (!s->interested || s->state != SESSION_OPEN) continue;
+        char id[STANZA_ID_SIZE + 8] = "push-";
+        uint64_t sid = stanza_id_next();
+        stanza_id_text(sid, id + 5);
+        struct stanza *push = stanza_make(STANZA_IQ, IQ_SET, NULL, &s->full, str_of(id), buf_str(&b));
+        struct stanza_change change = {.sid = &sid, .from = &u->jid};
+        effect_deliver(fx, s, stanza_with(push, &change), COPY_NONE);
+        stanza_unref(push);
+    }
+    buf_free(&b);
+}
+
+static struct xml_node *item_of(const struct context *cx)
+{
+    struct err err;
+    struct xml_node *tree = stanza_tree(cx->stanza, NULL, cx->arena, &err);
+    struct xml_node *query = tree != NULL ? xml_node_child(tree, "query", NS_ROSTER) : NULL;
+    return query != NULL ? xml_node_child(query, "item", NS_ROSTER) : NULL;
+}
+
+/* RFC 6121, 2.3.3: the errors of a roster set, before anything is changed. */
+const char *roster_set_check(const struct context *cx, const char **text)
+{
+    struct xml_node *item = item_of(cx);
+    struct jid jid;
+    struct err err;
+    *text = "A roster set holds exactly one item with a 'jid'.";
+    if (item == NULL || xml_node_next(item, "item", NS_ROSTER) != NULL || xml_node_attr(item, "jid").p == NULL) return "bad-request";
+    if (jid_parse(cx->arena, xml_node_attr(item, "jid"), &jid, &err) != 0) {
+        *text = "The item's 'jid' is not a valid address.";
+        return "bad-request";
+    }
+    if (jid_bare_eq(&jid, &cx->user->jid)) {
+        *text = "A user cannot be in his own roster.";
+        return "not-allowed";
+    }
+    if (xml_node_attr(item, "name").n > ROSTER_NAME_BYTES) {
+        *text = "The item's 'name' is longer than 1023 bytes.";
+        return "not-acceptable";
+    }
+    unsigned groups = 0;
+    for (struct xml_node *g = xml_node_child(item, "group", NS_ROSTER); g != NULL; g = xml_node_next(g, "group", NS_ROSTER)) {
+        struct str name = xml_node_text(cx->arena, g);
+        if (name.n == 0 || name.n > ROSTER_NAME_BYTES || ++groups > ROSTER_GROUPS) {
+            *text = "A group's name has 1 to 1023 bytes, and an item at most 64 groups.";
+            return "not-acceptable";
+        }
+        for (struct xml_node *other = xml_node_child(item, "group", NS_ROSTER); other != g; other = xml_node_next(other, "group", NS_ROSTER)) {
+            if (str_eq(xml_node_text(cx->arena, other), name)) {
+                *text = "The same group is named twice.";
+                return "bad-request";
+            }
+        }
+    }
+    if (str_is(xml_node_attr(item, "subscription"), "remove")) {
+        const struct roster_item *known = roster_find(cx->user, jid.bare);
+        *text = "There is no such item in the roster.";
+        if (known == NULL || !known->in_roster) return "item-not-found";
+    }
+    *text = NULL;
+    return NULL;
+}
+
+/* RFC 6121, 2.5.2: removing an item also ends the subscriptions in both directions. */
+static void remove_item(const struct context *cx, struct effects *fx, const struct jid *contact)
+{
+    struct roster_item *item = roster_find(cx->user, contact->bare);
+    struct jid bare = jid_to_bare(cx->arena, contact);
+    bool to = item->subscription == SUBSCRIPTION_TO || item->subscription == SUBSCRIPTION_BOTH || item->ask;
+    bool from = item->subscription == SUBSCRIPTION_FROM || item->subscription == SUBSCRIPTION_BOTH || item->pending_in != NULL;
+    store_batch_roster_delete(effect_store(fx, cx->user), bare.bare, ++cx->user->roster_version);
+    effect_reply(fx, stanza_result(cx->stanza, STR("")));
+    effect_roster_push(fx, cx->user, NULL, bare.bare);
+    if (to) effect_route(fx, stanza_make(STANZA_PRESENCE, PRESENCE_UNSUBSCRIBE, &cx->user->jid, &bare, STR_NONE, STR("")), 0);
+    if (from) {
+        effect_route(fx, stanza_make(STANZA_PRESENCE, PRESENCE_UNSUBSCRIBED, &cx->user->jid, &bare, STR_NONE, STR("")), 0);
+        presence_to_contact(cx, fx, &bare, false);
+    }
+    roster_drop(cx->user, bare.bare);
+}
+
+void roster_set_apply(const struct context *cx, struct effects *fx)
+{
+    struct xml_node *node = item_of(cx);
+    struct jid jid;
+    struct err err;
+    if (node == NULL || jid_parse(cx->arena, xml_node_attr(node, "jid"), &jid, &err) != 0) {
+        effect_error(fx, cx, "bad-request", NULL);
+        return;
+    }
+    if (str_is(xml_node_attr(node, "subscription"), "remove")) {
+        remove_item(cx, fx, &jid);
+        return;
+    }
+    struct roster_item *item = roster_make(cx->user, jid.bare);
+    item->in_roster = true;
+    free(item->name);
+    struct str name = xml_node_attr(node, "name");
+    item->name = name.n > 0 ? str_dup(name) : NULL;
+    struct str groups[ROSTER_GROUPS];
+    unsigned n = 0;
+    for (struct xml_node *g = xml_node_child(node, "group", NS_ROSTER); g != NULL && n < ROSTER_GROUPS; g = xml_node_next(g, "group", NS_ROSTER))
+        groups[n++] = xml_node_text(cx->arena, g);
+    roster_set_groups(item, groups, n);
+    roster_save(effect_store(fx, cx->user), cx->user, item);
+    effect_reply(fx, stanza_result(cx->stanza, STR("")));
+    effect_roster_push(fx, cx->user, item, STR_NONE);
+}

@@ -1,0 +1,143 @@
+/* Presence subscriptions (RFC 6121, 3 and appendix A). The sender's side changes the sender's roster and lets the stanza go on; the recipient's side changes
+ * the recipient's. Both rosters stay consistent because a refused stanza changes neither. */
+#include "jsm/features/features.h"
+#include <stdlib.h>
+
+enum { TO = 1, FROM = 2 };
+static unsigned mask_of(const struct roster_item *item) { return (unsigned)item->subscription; }
+_Static_assert(SUBSCRIPTION_NONE == 0 && (unsigned)SUBSCRIPTION_TO == TO && (unsigned)SUBSCRIPTION_FROM == FROM && (unsigned)SUBSCRIPTION_BOTH == (TO | FROM), "subscription is a mask");
+
+static bool has(const struct roster_item *item, unsigned way) { return item != NULL && (mask_of(item) & way) != 0; }
+static void grant(struct roster_item *item, unsigned way) { item->subscription = (enum subscription)(mask_of(item) | way); }
+static void take(struct roster_item *item, unsigned way) { item->subscription = (enum subscription)(mask_of(item) & ~way); }
+
+static void pending_clear(struct roster_item *item)
+{
+    free(item->pending_in);
+    item->pending_in = NULL;
+}
+
+/* Writes the item (or removes one that holds nothing any more) and pushes it when it is in the roster. */
+static void changed(const struct context *cx, struct effects *fx, struct roster_item *item)
+{
+    struct store_batch *batch = effect_store(fx, cx->user);
+    if (!item->in_roster && item->pending_in == NULL && item->subscription == SUBSCRIPTION_NONE && !item->ask) {
+        struct str jid = arena_str(cx->arena, str_of(item->jid));
+        store_batch_roster_delete(batch, jid, ++cx->user->roster_version);
+        roster_drop(cx->user, jid);
+        return;
+    }
+    roster_save(batch, cx->user, item);
+    if (item->in_roster) effect_roster_push(fx, cx->user, item, STR_NONE);
+}
+
+/* Subscription stanzas travel between bare JIDs (RFC 6121, 3.1.2). */
+static struct stanza *between_bares(const struct context *cx, const struct jid *from, const struct jid *to)
+{
+    struct jid from_bare = jid_to_bare(cx->arena, from), to_bare = jid_to_bare(cx->arena, to);
+    struct stanza_change change = {.from = &from_bare, .to = &to_bare};
+    return stanza_with(cx->stanza, &change);
+}
+
+const char *subscription_check(const struct context *cx, const char **text)
+{
+    if (jid_present(&cx->stanza->to) && !jid_bare_eq(&cx->stanza->to, &cx->user->jid)) return NULL;
+    *text = "A subscription stanza names a contact in 'to'.";
+    return "bad-request";
+}
+
+void subscription_out_apply(const struct context *cx, struct effects *fx)
+{
+    struct jid contact = jid_to_bare(cx->arena, &cx->stanza->to);
+    struct roster_item *item = roster_find(cx->user, contact.bare);
+    struct stanza *on = between_bares(cx, &cx->stanza->from, &contact);
+    bool goes_on = true;
+    switch (cx->stanza->type) {
+    case PRESENCE_SUBSCRIBE:
+        item = roster_make(cx->user, contact.bare);
+        item->in_roster = true;
+        if (!has(item, TO)) item->ask = true;
+        changed(cx, fx, item);
+        break;
+    case PRESENCE_SUBSCRIBED:
+        goes_on = item != NULL && item->pending_in != NULL && !has(item, FROM);
+        if (!goes_on) break;
+        pending_clear(item);
+        grant(item, FROM);
+        item->in_roster = true;
+        changed(cx, fx, item);
+        break;
+    case PRESENCE_UNSUBSCRIBE:
+        if (item == NULL) break;
+        take(item, TO);
+        item->ask = false;
+        changed(cx, fx, item);
+        break;
+    default: /* unsubscribed */
+        goes_on = item != NULL && (item->pending_in != NULL || has(item, FROM));
+        if (!goes_on) break;
+        if (has(item, FROM)) presence_to_contact(cx, fx, &contact, false);
+        pending_clear(item);
+        take(item, FROM);
+        changed(cx, fx, item);
+        break;
+    }
+    if (!goes_on) {
+        stanza_unref(on);
+        return;
+    }
+    effect_route(fx, on, 0);
+    if (cx->stanza->type == PRESENCE_SUBSCRIBED) presence_to_contact(cx, fx, &contact, true);
+}
+
+static void subscribe_in(const struct context *cx, struct effects *fx, const struct jid *contact, struct stanza *stanza)
+{
+    struct roster_item *item = roster_find(cx->user, contact->bare);
+    if (has(item, FROM)) { /* RFC 6121, 3.1.3: answered on the user's behalf */
+        effect_route(fx, stanza_make(STANZA_PRESENCE, PRESENCE_SUBSCRIBED, &cx->user->jid, contact, STR_NONE, STR("")), 0);
+        return;
+    }
+    item = roster_make(cx->user, contact->bare);
+    struct buf text = {0};
+    stanza_write(&text, stanza, NS_CLIENT);
+    free(item->pending_in);
+    item->pending_in = str_dup(buf_str(&text));
+    buf_free(&text);
+    roster_save(effect_store(fx, cx->user), cx->user, item);
+    effect_forward(fx, stanza_ref(stanza));
+}
+
+void subscription_in_apply(const struct context *cx, struct effects *fx)
+{
+    struct jid contact = jid_to_bare(cx->arena, &cx->stanza->from);
+    struct roster_item *item = roster_find(cx->user, contact.bare);
+    struct stanza *stanza = between_bares(cx, &cx->stanza->from, &cx->stanza->to);
+    switch (cx->stanza->type) {
+    case PRESENCE_SUBSCRIBE:
+        subscribe_in(cx, fx, &contact, stanza);
+        break;
+    case PRESENCE_SUBSCRIBED:
+        if (item == NULL || !item->ask || has(item, TO)) break;
+        grant(item, TO);
+        item->ask = false;
+        changed(cx, fx, item);
+        effect_forward(fx, stanza_ref(stanza));
+        break;
+    case PRESENCE_UNSUBSCRIBE:
+        if (item == NULL || (!has(item, FROM) && item->pending_in == NULL)) break;
+        presence_to_contact(cx, fx, &contact, false);
+        pending_clear(item);
+        take(item, FROM);
+        changed(cx, fx, item);
+        effect_forward(fx, stanza_ref(stanza));
+        break;
+    default: /* unsubscribed */
+        if (item == NULL || (!has(item, TO) && !item->ask)) break;
+        take(item, TO);
+        item->ask = false;
+        changed(cx, fx, item);
+        effect_forward(fx, stanza_ref(stanza));
+        break;
+    }
+    stanza_unref(stanza);
+}

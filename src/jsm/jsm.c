@@ -1,0 +1,165 @@
+/* The session manager's workers, and what the daemon and the admin API ask of them: views, kicks, the drain. */
+#include "jsm/jsm.h"
+#include "base/log.h"
+#include "jsm/deliver.h"
+#include "jsm/receive.h"
+#include "jsm/send.h"
+#include "jsm/ticket.h"
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <time.h>
+
+void jsm_worker_start(const struct config *config)
+{
+    jsm = x_calloc(1, sizeof(*jsm));
+    jsm->config = config;
+    list_init(&jsm->incoming);
+    list_init(&jsm->outgoing);
+}
+
+void jsm_worker_stop(void)
+{
+    if (jsm == NULL) return;
+    if (jsm->sessions.count > 0) log_warn("jsm", "%zu sessions are left at the end", jsm->sessions.count);
+    tickets_worker_stop();
+    imap_free(&jsm->sessions);
+    map_free(&jsm->users);
+    free(jsm);
+    jsm = NULL;
+}
+
+struct view_call {
+    void (*fn)(void *arg, const struct session_view *session);
+    void *arg;
+    pthread_mutex_t lock;
+};
+
+static void view_worker(uint32_t worker, void *arg)
+{
+    (void)worker;
+    struct view_call *call = arg;
+    size_t it = 0;
+    uint64_t key;
+    void *value;
+    pthread_mutex_lock(&call->lock); /* workers run at the same time */
+    while (imap_next(&jsm->sessions, &it, &key, &value)) {
+        const struct session *s = value;
+        if (s->state != SESSION_OPEN || s->c2s == NULL) continue;
+        struct session_view view = {
+            .jid = s->full.full,
+            .peer = c2s_peer(s->c2s),
+            .mechanism = c2s_mechanism(s->c2s),
+            .tls = c2s_tls_version(s->c2s),
+            .available = session_available(s),
+            .priority = s->priority,
+            .since_wall_ms = s->since_wall_ms,
+            .under_way = s->open,
+        };
+        call->fn(call->arg, &view);
+    }
+    pthread_mutex_unlock(&call->lock);
+}
+
+void jsm_sessions(void (*fn)(void *arg, const struct session_view *session), void *arg)
+{
+    struct view_call call = {.fn = fn, .arg = arg, .lock = PTHREAD_MUTEX_INITIALIZER};
+    worker_each(view_worker, NULL, &call);
+}
+
+struct kick_call {
+    const struct jid *jid;
+    const char *condition, *text;
+    bool account_gone;
+    atomic_uint kicked;
+};
+
+static void kick_worker(uint32_t worker, void *arg)
+{
+    struct kick_call *call = arg;
+    if (worker != router_owner(call->jid)) return;
+    struct user *u = user_find(call->jid->bare);
+    if (u == NULL) return;
+    u->refs++;
+    if (call->account_gone) {
+        u->gone = true;
+        map_del(&jsm->users, u->jid.bare); /* the next stanza for this name finds the store's answer, not ours */
+    }
+    LIST_EACH_SAFE(node, next, &u->sessions)
+    {
+        struct session *s = CONTAINER_OF(node, struct session, node);
+        if (jid_is_full(call->jid) && !str_eq(call->jid->resource, s->full.resource)) continue;
+        if (s->state != SESSION_OPEN && s->state != SESSION_BINDING) continue;
+        atomic_fetch_add(&call->kicked, 1);
+        session_kick(s, call->condition, call->text);
+    }
+    user_release(u);
+}
+
+unsigned jsm_kick(const struct jid *jid, const char *condition, const char *text)
+{
+    struct kick_call call = {.jid = jid, .condition = condition, .text = text};
+    worker_each(kick_worker, NULL, &call);
+    return atomic_load(&call.kicked);
+}
+
+void jsm_account_gone(const struct jid *user)
+{
+    struct kick_call call = {.jid = user, .condition = "not-authorized", .text = "The account was removed or disabled.", .account_gone = true};
+    worker_each(kick_worker, NULL, &call);
+}
+
+static void stop_reading(uint32_t worker, void *arg)
+{
+    (void)worker;
+    (void)arg;
+    jsm->draining = true;
+    size_t it = 0;
+    uint64_t key;
+    void *value;
+    while (imap_next(&jsm->sessions, &it, &key, &value)) {
+        struct session *s = value;
+        if (s->c2s != NULL) c2s_pause(s->c2s);
+    }
+}
+
+static void return_the_rest(uint32_t worker, void *arg)
+{
+    (void)worker;
+    (void)arg;
+    outgoing_refuse_all("service-unavailable", "The service is shutting down; this stanza was not delivered.");
+    incoming_refuse_all("service-unavailable", "The service is shutting down; this stanza was not delivered.");
+}
+
+/* Ending one session may end others (a bind that waited for it), so first their ids are noted, then each is looked up. */
+static void end_sessions(uint32_t worker, void *arg)
+{
+    (void)worker;
+    (void)arg;
+    size_t n = 0, it = 0;
+    uint64_t key;
+    void *value;
+    uint64_t *ids = x_calloc(jsm->sessions.count + 1, sizeof(*ids));
+    while (imap_next(&jsm->sessions, &it, &key, &value)) ids[n++] = key;
+    for (size_t i = 0; i < n; i++) {
+        struct session *s = session_get(ids[i]);
+        if (s == NULL) continue;
+        if (s->c2s != NULL) c2s_set_session(s->c2s, NULL);
+        session_end(s, false);
+    }
+    free(ids);
+    c2s_close_all("system-shutdown");
+}
+
+void jsm_drain(uint64_t wait_ms)
+{
+    worker_each(stop_reading, NULL, NULL);
+    struct timespec pause = {.tv_nsec = 5 * 1000 * 1000};
+    for (uint64_t waited = 0; tickets_under_way() > 0 && waited < wait_ms; waited += 5) nanosleep(&pause, NULL);
+    if (tickets_under_way() > 0) {
+        log_warn("jsm", "%llu stanzas did not finish within shutdown_wait and go back to their senders as errors", (unsigned long long)tickets_under_way());
+        worker_each(return_the_rest, NULL, NULL);
+        nanosleep(&pause, NULL);
+    }
+    worker_each(end_sessions, NULL, NULL);
+}

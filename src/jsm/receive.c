@@ -1,0 +1,482 @@
+/* The recipient's side. e_DELIVER and es_IN are asked in lane order without waiting for the stanza ahead to be done; handlers, writes and refusals happen
+ * only at the head of the lane. Delivery rules: RFC 6121, 8.5. */
+#include "jsm/receive.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/metric.h"
+#include "jsm/deliver.h"
+#include "jsm/dispatch.h"
+#include "jsm/features/features.h"
+#include "jsm/ticket.h"
+#include <stdlib.h>
+#include <string.h>
+
+enum incoming_step {
+    IN_LOADING,
+    IN_DELIVER_ASKED,
+    IN_DELIVER_TURN, /* refused, or a feature takes it: waits for its turn */
+    IN_EFFECTS,
+    IN_FLUSH_WAIT,
+    IN_ASKED, /* es_IN of each chosen session */
+    IN_TURN,
+    IN_OFFLINE_ASKED,
+    IN_OFFLINE_TURN,
+    IN_STORING,
+    IN_DONE,
+};
+struct incoming {
+    struct list node; /* in jsm->incoming */
+    struct lane_entry lane;
+    struct user_wait wait; /* for the user's data, or the end of an offline flush */
+    struct user *user;
+    struct parcel *parcel;
+    struct stanza *stanza; /* as it is now */
+    const struct stanza_row *row;
+    enum incoming_step step;
+    uint32_t stage;
+    struct kept_verdict verdict;
+    struct effects fx;
+    bool fx_used;
+    bool looked_again; /* e_OFFLINE has passed already */
+    bool reached; /* some session took it, or was refused it explicitly by HANDLE */
+    struct delivery *deliveries;
+    unsigned n_deliveries, asking;
+    struct delivery one; /* the usual case */
+};
+
+static void choose_sessions(struct incoming *in);
+static void copies_turn(struct incoming *in);
+
+static void deliveries_clear(struct incoming *in)
+{
+    for (unsigned i = 0; i < in->n_deliveries; i++) deliver_clear(&in->deliveries[i]);
+    if (in->deliveries != &in->one) free(in->deliveries);
+    in->deliveries = NULL;
+    in->n_deliveries = 0;
+}
+
+static void incoming_finish(struct incoming *in)
+{
+    in->step = IN_DONE;
+    ticket_done(in->parcel->ticket);
+    stanza_unref(in->parcel->stanza);
+    free(in->parcel);
+    if (in->fx_used) effects_clear(&in->fx);
+    deliveries_clear(in);
+    verdict_clear(&in->verdict);
+    stanza_unref(in->stanza);
+    list_remove(&in->node);
+    struct user *u = in->user;
+    lane_leave(&in->lane);
+    free(in);
+    user_release(u);
+}
+
+/* To the originator, without an event. */
+static void send_back(struct stanza *take_reply)
+{
+    if (take_reply != NULL) router_route(take_reply, (struct ticket){0}, PARCEL_NO_EVENTS);
+}
+
+static void incoming_reject(struct incoming *in, const char *condition)
+{
+    const struct stanza *s = in->stanza;
+    if ((in->parcel->flags & (PARCEL_COPY | PARCEL_NO_EVENTS)) == 0 && s->kind != STANZA_PRESENCE) send_back(stanza_error(s, condition, NULL, NULL));
+    incoming_finish(in);
+}
+
+/* A stanza that found nothing ahead and nobody to ask has no place in a lane; when it must wait after all, it takes one (and is its head). */
+static void ensure_lane(struct incoming *in)
+{
+    if (in->lane.lane != NULL) return;
+    lane_enter(&in->user->receiving, in->stanza->from.bare, &in->lane);
+    lane_stage(&in->lane, in->stage);
+}
+
+/* ---- refusals at e_DELIVER ---- */
+static void incoming_refused(struct incoming *in)
+{
+    const struct stanza *s = in->stanza;
+    metric_inc(METRIC_STANZAS_REFUSED);
+    struct stanza *substitute = verdict_substitute(&in->verdict, s);
+    if (substitute != NULL) {
+        send_back(substitute);
+    } else if (s->type == PRESENCE_SUBSCRIBE || s->type == PRESENCE_SUBSCRIBED) {
+        enum stanza_type answer = s->type == PRESENCE_SUBSCRIBE ? PRESENCE_UNSUBSCRIBED : PRESENCE_UNSUBSCRIBE;
+        send_back(stanza_make(STANZA_PRESENCE, answer, &in->user->jid, &s->from, s->id, STR("")));
+    } else if ((in->parcel->flags & PARCEL_COPY) == 0) {
+        send_back(verdict_reply(&in->verdict, s));
+    }
+    incoming_finish(in);
+}
+
+static bool never_refused(const struct stanza *s)
+{
+    return s->type == PRESENCE_UNAVAILABLE || s->type == PRESENCE_UNSUBSCRIBE || s->type == PRESENCE_UNSUBSCRIBED;
+}
+
+/* ---- features at the recipient's side ---- */
+static void in_effects_done(struct effects *fx, const struct err *failed)
+{
+    struct incoming *in = CONTAINER_OF(fx, struct incoming, fx);
+    if (failed != NULL) {
+        incoming_reject(in, "internal-server-error");
+        return;
+    }
+    if (fx->forward == NULL) {
+        incoming_finish(in);
+        return;
+    }
+    stanza_unref(in->stanza);
+    in->stanza = fx->forward;
+    fx->forward = NULL;
+    choose_sessions(in);
+}
+
+static void incoming_run_row(struct incoming *in)
+{
+    in->step = IN_EFFECTS;
+    in->fx_used = true;
+    effects_init(&in->fx, in->user, NULL, in->parcel->ticket, in->lane.lane != NULL ? &in->lane : NULL, in->stanza);
+    in->fx.done = in_effects_done;
+    struct context cx = {.stanza = in->stanza, .user = in->user, .ticket = in->parcel->ticket, .arena = in->fx.arena};
+    in->row->apply(&cx, &in->fx);
+    effects_run(&in->fx);
+}
+
+/* ---- es_IN per session ---- */
+static void copies_answered(struct incoming *in)
+{
+    in->step = IN_TURN;
+    if (in->lane.lane == NULL || lane_is_head(&in->lane)) copies_turn(in);
+}
+
+static void copy_ready(struct delivery *d)
+{
+    struct incoming *in = d->owner;
+    if (--in->asking == 0) copies_answered(in);
+}
+
+static void ask_sessions(struct incoming *in, struct session **chosen, unsigned n)
+{
+    deliveries_clear(in);
+    in->step = IN_ASKED;
+    lane_stage(&in->lane, ++in->stage);
+    in->deliveries = n == 1 ? &in->one : x_calloc(n, sizeof(*in->deliveries));
+    in->n_deliveries = n;
+    in->asking = 1;
+    for (unsigned i = 0; i < n; i++) {
+        struct delivery *d = &in->deliveries[i];
+        bool now = deliver_ask(d, chosen[i], stanza_ref(in->stanza), COPY_NONE, in->lane.lane != NULL ? &in->lane : NULL, copy_ready);
+        d->owner = in;
+        if (!now) in->asking++;
+    }
+    if (--in->asking == 0) copies_answered(in);
+}
+
+static bool write_copies(struct incoming *in)
+{
+    bool lost = false;
+    for (unsigned i = 0; i < in->n_deliveries; i++) {
+        struct delivery *d = &in->deliveries[i];
+        bool wrote = deliver_write(d);
+        if (d->result == DELIVERY_PASSED && wrote)
+            in->reached = true;
+        else if (d->result == DELIVERY_PASSED)
+            lost = true;
+        else if (in->verdict.text == NULL && in->verdict.condition[0] == '\0')
+            in->verdict = d->verdict, memset(&d->verdict, 0, sizeof(d->verdict));
+    }
+    return lost;
+}
+
+/* All es_IN are answered and it is this stanza's turn: write. A session that has gone meanwhile is chosen anew (EVENTS.md). */
+static void copies_turn(struct incoming *in)
+{
+    bool lost = write_copies(in);
+    if (!in->reached && lost && (in->parcel->flags & PARCEL_NO_EVENTS) == 0) {
+        choose_sessions(in);
+        return;
+    }
+    const struct stanza *s = in->stanza;
+    bool tell = !in->reached && in->n_deliveries > 0 && s->kind != STANZA_PRESENCE && (in->parcel->flags & PARCEL_COPY) == 0;
+    if (tell) { /* rule 2: the sender of a 1:1 message gets an error only if no session took it */
+        metric_inc(METRIC_STANZAS_REFUSED);
+        send_back(verdict_reply(&in->verdict, s));
+    }
+    incoming_finish(in);
+}
+
+/* ---- e_OFFLINE and the offline store ---- */
+static void offline_stored(void *arg, const struct err *err)
+{
+    struct incoming *in = arg;
+    if (err == NULL) {
+        metric_inc(METRIC_OFFLINE_STORED);
+        incoming_finish(in);
+        return;
+    }
+    incoming_reject(in, err->code == ERR_LIMIT ? "service-unavailable" : "internal-server-error");
+}
+
+static void offline_turn(struct incoming *in)
+{
+    if (in->verdict.kind != VERDICT_PASS) {
+        incoming_refused(in);
+        return;
+    }
+    stanza_unref(in->stanza);
+    in->stanza = stanza_ref(in->verdict.stanza);
+    verdict_clear(&in->verdict);
+    in->looked_again = true;
+    choose_sessions(in);
+}
+
+static void offline_answered(struct incoming *in, const struct verdict *v)
+{
+    verdict_clear(&in->verdict);
+    verdict_keep(&in->verdict, v);
+    in->step = IN_OFFLINE_TURN;
+    if (in->lane.lane == NULL || lane_is_head(&in->lane)) offline_turn(in);
+}
+
+static void offline_done(void *arg, const struct verdict *v) { offline_answered(arg, v); }
+
+static void nobody_there(struct incoming *in)
+{
+    const struct stanza *s = in->stanza;
+    if (s->kind != STANZA_MESSAGE) {
+        if (stanza_is_request(s))
+            incoming_reject(in, "service-unavailable");
+        else
+            incoming_finish(in);
+        return;
+    }
+    if (!offline_storable(s)) {
+        if (s->type == MESSAGE_GROUPCHAT)
+            incoming_reject(in, "service-unavailable");
+        else
+            incoming_finish(in);
+        return;
+    }
+    ensure_lane(in);
+    if (in->looked_again) {
+        in->step = IN_STORING;
+        struct store_batch *batch = store_batch_new(in->user->jid.bare);
+        store_batch_offline_add(batch, s, clock_wall_ms(), (unsigned)jsm->config->offline_max_messages);
+        store_batch_commit(batch, offline_stored, in);
+        return;
+    }
+    in->step = IN_OFFLINE_ASKED;
+    lane_stage(&in->lane, ++in->stage);
+    struct question q = {
+        .event = EVENT_e_OFFLINE,
+        .subject = s,
+        .entry = &in->lane,
+        .done = offline_done,
+        .arg = in,
+    };
+    struct verdict now;
+    if (broker_raise(&q, &now)) offline_answered(in, &now);
+}
+
+/* ---- the choice of sessions: RFC 6121, 8.5 ---- */
+static void flush_over(struct user_wait *wait) { choose_sessions(CONTAINER_OF(wait, struct incoming, wait)); }
+
+static bool takes(const struct stanza *s, const struct session *session, int best)
+{
+    if (s->kind == STANZA_PRESENCE) return session_available(session);
+    if (s->kind == STANZA_IQ || !session_available(session) || session->priority < 0) return false;
+    return s->type == MESSAGE_HEADLINE || session->priority == best;
+}
+
+static int best_priority(const struct user *u)
+{
+    int best = -1;
+    LIST_EACH(node, &u->sessions)
+    {
+        struct session *s = CONTAINER_OF(node, struct session, node);
+        if (session_available(s) && s->priority > best) best = s->priority;
+    }
+    return best;
+}
+
+#define MAX_SESSIONS 256
+static unsigned to_bare(const struct incoming *in, struct session *chosen[MAX_SESSIONS])
+{
+    const struct stanza *s = in->stanza;
+    unsigned n = 0;
+    if (s->type == MESSAGE_GROUPCHAT || s->type == MESSAGE_ERROR) return 0;
+    int best = best_priority(in->user);
+    LIST_EACH(node, &in->user->sessions)
+    {
+        struct session *session = CONTAINER_OF(node, struct session, node);
+        if (n < MAX_SESSIONS && takes(s, session, best)) chosen[n++] = session;
+    }
+    return n;
+}
+
+static void choose_sessions(struct incoming *in)
+{
+    const struct stanza *s = in->stanza;
+    if (in->user->flushing > 0 && s->kind == STANZA_MESSAGE && (in->parcel->flags & PARCEL_NO_EVENTS) == 0) {
+        in->step = IN_FLUSH_WAIT;
+        in->wait.fn = flush_over;
+        list_push_back(&in->user->flush_waits, &in->wait.node);
+        return;
+    }
+    struct session *chosen[MAX_SESSIONS];
+    unsigned n = 0;
+    if (jid_is_full(&s->to)) {
+        struct session *exact = session_by_resource(in->user, s->to.resource);
+        if (exact != NULL && exact->state == SESSION_OPEN && exact->c2s != NULL)
+            chosen[n++] = exact;
+        else if (s->type == MESSAGE_NORMAL || s->type == MESSAGE_CHAT)
+            n = to_bare(in, chosen);
+    } else {
+        n = to_bare(in, chosen);
+    }
+    if (n > 0)
+        ask_sessions(in, chosen, n);
+    else
+        nobody_there(in);
+}
+
+/* ---- arrival ---- */
+static void deliver_turn(struct incoming *in)
+{
+    if (in->verdict.kind != VERDICT_PASS) {
+        if (!never_refused(in->stanza)) {
+            incoming_refused(in);
+            return;
+        }
+        stanza_unref(in->verdict.stanza);
+        in->verdict.stanza = presence_stripped(in->stanza);
+    }
+    stanza_unref(in->stanza);
+    in->stanza = stanza_ref(in->verdict.stanza);
+    verdict_clear(&in->verdict);
+    if (in->row != NULL)
+        incoming_run_row(in);
+    else
+        choose_sessions(in);
+}
+
+static void deliver_answered(struct incoming *in, const struct verdict *v)
+{
+    verdict_keep(&in->verdict, v);
+    in->step = IN_DELIVER_TURN;
+    bool pipelined = v->kind == VERDICT_PASS && in->row == NULL; /* es_IN may be asked before the stanza ahead is done */
+    if (pipelined || in->lane.lane == NULL || lane_is_head(&in->lane)) deliver_turn(in);
+}
+
+static void deliver_done(void *arg, const struct verdict *v) { deliver_answered(arg, v); }
+
+static void incoming_on_head(struct lane_entry *entry)
+{
+    struct incoming *in = CONTAINER_OF(entry, struct incoming, lane);
+    if (in->step == IN_DELIVER_TURN)
+        deliver_turn(in);
+    else if (in->step == IN_TURN)
+        copies_turn(in);
+    else if (in->step == IN_OFFLINE_TURN)
+        offline_turn(in);
+}
+
+/* A reply caused by a verdict: to its session, no event, no lane. */
+static void write_unchecked(struct incoming *in)
+{
+    const struct stanza *s = in->stanza;
+    if (jid_is_full(&s->to)) {
+        deliver_unchecked(session_by_resource(in->user, s->to.resource), stanza_ref(in->stanza));
+    } else {
+        LIST_EACH(node, &in->user->sessions)
+        {
+            struct session *session = CONTAINER_OF(node, struct session, node);
+            if (session_available(session)) deliver_unchecked(session, stanza_ref(in->stanza));
+        }
+    }
+    incoming_finish(in);
+}
+
+/* Would any event of the way ahead be asked, or is something ahead in a lane? Only then a place in the lane is needed. */
+static bool needs_lane(const struct incoming *in)
+{
+    const struct stanza *s = in->stanza;
+    return in->user->receiving.entries > 0 || in->row != NULL || in->user->flushing > 0 || broker_planned(EVENT_e_DELIVER, s) || broker_planned(EVENT_es_IN, s);
+}
+
+static void incoming_loaded(struct user_wait *wait)
+{
+    struct incoming *in = CONTAINER_OF(wait, struct incoming, wait);
+    const struct stanza *s = in->stanza;
+    if (in->user->state == USER_FAILED) {
+        incoming_reject(in, "internal-server-error");
+        return;
+    }
+    if (in->user->state != USER_READY || in->user->gone) {
+        incoming_reject(in, "service-unavailable");
+        return;
+    }
+    bool subscription = s->type == PRESENCE_SUBSCRIBED || s->type == PRESENCE_SUBSCRIBE || s->type == PRESENCE_UNSUBSCRIBE || s->type == PRESENCE_UNSUBSCRIBED;
+    if (!jid_is_full(&s->to) || subscription || s->type == PRESENCE_PROBE) in->row = dispatch_find(s, AT_CONTACT_IN);
+    if (in->parcel->flags & PARCEL_NO_EVENTS && in->row == NULL) {
+        write_unchecked(in);
+        return;
+    }
+    if (in->parcel->flags & PARCEL_NO_EVENTS) {
+        incoming_run_row(in);
+        return;
+    }
+    in->step = IN_DELIVER_ASKED;
+    in->lane.on_head = incoming_on_head;
+    if (needs_lane(in)) {
+        lane_enter(&in->user->receiving, s->from.bare, &in->lane);
+        lane_stage(&in->lane, in->stage = 1);
+    }
+    struct question q = {
+        .event = EVENT_e_DELIVER,
+        .subject = s,
+        .entry = in->lane.lane != NULL ? &in->lane : NULL,
+        .done = deliver_done,
+        .arg = in,
+    };
+    struct verdict now;
+    if (broker_raise(&q, &now)) deliver_answered(in, &now);
+}
+
+void receive_parcel(struct parcel *take)
+{
+    struct stanza *s = take->stanza;
+    if (s->to.local.p == NULL) { /* results and errors for the server itself */
+        ticket_done(take->ticket);
+        stanza_unref(s);
+        free(take);
+        return;
+    }
+    struct incoming *in = x_calloc(1, sizeof(*in));
+    in->parcel = take;
+    in->stanza = stanza_ref(s);
+    in->user = user_hold(&s->to);
+    list_push_back(&jsm->incoming, &in->node);
+    in->wait.fn = incoming_loaded;
+    user_when_loaded(in->user, &in->wait);
+}
+
+void receive_undeliverable(struct parcel *take, const char *condition)
+{
+    if ((take->flags & (PARCEL_NO_EVENTS | PARCEL_COPY)) == 0) send_back(stanza_error(take->stanza, condition, NULL, "This service does not reach other domains."));
+    ticket_done(take->ticket);
+    stanza_unref(take->stanza);
+    free(take);
+}
+
+void incoming_refuse_all(const char *condition, const char *text)
+{
+    LIST_EACH_SAFE(node, next, &jsm->incoming)
+    {
+        struct incoming *in = CONTAINER_OF(node, struct incoming, node);
+        if (in->step == IN_STORING || in->step == IN_DONE || (in->parcel->flags & (PARCEL_COPY | PARCEL_NO_EVENTS)) != 0) continue;
+        if (in->stanza->kind != STANZA_PRESENCE) send_back(stanza_error(in->stanza, condition, "wait", text));
+    }
+}

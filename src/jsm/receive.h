@@ -1,0 +1,10 @@
+/* The way of a stanza at its recipient's side: e_DELIVER in the receiving lane, the choice of sessions, es_IN per session, or e_OFFLINE. */
+#ifndef SIGNET_JSM_RECEIVE_H
+#define SIGNET_JSM_RECEIVE_H
+#include "router/route.h"
+
+void receive_parcel(struct parcel *take); /* router_ops.arrive */
+void receive_undeliverable(struct parcel *take, const char *condition); /* router_ops.undeliverable */
+void incoming_refuse_all(const char *condition, const char *text); /* shutdown */
+
+#endif

@@ -1,0 +1,276 @@
+/* The sender's side. A stanza from a session is stamped, given a ticket, and goes through steps; where it must wait (a verdict, its turn in the lane, a
+ * commit) the step returns and the answer resumes it. The session may be gone meanwhile, so it is looked up by id. */
+#include "jsm/send.h"
+#include "base/log.h"
+#include "base/metric.h"
+#include "jsm/deliver.h"
+#include "jsm/dispatch.h"
+#include "jsm/ticket.h"
+#include <stdlib.h>
+#include <string.h>
+
+enum outgoing_step { OUT_ASK, OUT_ASKED, OUT_TURN, OUT_SERVER_ASKED, OUT_EFFECTS, OUT_DONE };
+enum { STAGE_OUT = 1, STAGE_SERVER = 2, STAGE_IN = 3 };
+
+struct outgoing {
+    struct list held; /* in session->held_back */
+    struct list node; /* in jsm->outgoing */
+    struct lane_entry lane;
+    uint64_t session;
+    struct user *user;
+    struct ticket ticket;
+    bool ticket_passed_on; /* with the stanza, to the recipient's side */
+    struct stanza *stanza;
+    const struct stanza_row *row;
+    unsigned place; /* one of enum stanza_place */
+    enum outgoing_step step;
+    struct kept_verdict verdict;
+    struct effects fx;
+    bool fx_used;
+};
+
+static void outgoing_apply(struct outgoing *o);
+
+static void outgoing_finish(struct outgoing *o)
+{
+    o->step = OUT_DONE;
+    if (!o->ticket_passed_on) ticket_done(o->ticket);
+    if (o->fx_used) effects_clear(&o->fx);
+    verdict_clear(&o->verdict);
+    stanza_unref(o->stanza);
+    list_remove(&o->node);
+    uint64_t session = o->session;
+    struct user *u = o->user;
+    lane_leave(&o->lane);
+    free(o);
+    struct session *s = session_get(session);
+    if (s != NULL) session_finished_one(s);
+    user_release(u);
+}
+
+/* A refusal is answered without an event; the originator is this session. */
+static void outgoing_refused(struct outgoing *o)
+{
+    metric_inc(METRIC_STANZAS_REFUSED);
+    struct stanza *instead = jid_present(&o->stanza->to) ? verdict_substitute(&o->verdict, o->stanza) : NULL;
+    if (instead != NULL)
+        router_route(instead, (struct ticket){0}, PARCEL_NO_EVENTS);
+    else
+        deliver_unchecked(session_get(o->session), verdict_reply(&o->verdict, o->stanza));
+    outgoing_finish(o);
+}
+
+static void outgoing_pass_on(struct outgoing *o, struct stanza *take)
+{
+    o->ticket_passed_on = true;
+    router_route(take, o->ticket, 0);
+}
+
+static void effects_done(struct effects *fx, const struct err *failed)
+{
+    struct outgoing *o = CONTAINER_OF(fx, struct outgoing, fx);
+    if (failed != NULL) {
+        deliver_unchecked(session_get(o->session), stanza_error(o->stanza, "internal-server-error", NULL, "The change could not be stored."));
+    } else if (fx->forward != NULL) {
+        struct stanza *forward = fx->forward;
+        fx->forward = NULL;
+        outgoing_pass_on(o, forward);
+    }
+    outgoing_finish(o);
+}
+
+static void outgoing_run_row(struct outgoing *o)
+{
+    struct session *s = session_get(o->session);
+    if (s == NULL) {
+        outgoing_finish(o);
+        return;
+    }
+    o->step = OUT_EFFECTS;
+    lane_stage(&o->lane, STAGE_IN);
+    o->fx_used = true;
+    effects_init(&o->fx, o->user, s, o->ticket, o->lane.lane != NULL ? &o->lane : NULL, o->stanza);
+    o->fx.done = effects_done;
+    struct context cx = {.stanza = o->stanza, .user = o->user, .session = s, .ticket = o->ticket, .arena = o->fx.arena};
+    const char *text = NULL;
+    const char *condition = o->row->check != NULL ? o->row->check(&cx, &text) : NULL;
+    if (condition != NULL)
+        effect_error(&o->fx, &cx, condition, text);
+    else
+        o->row->apply(&cx, &o->fx);
+    effects_run(&o->fx);
+}
+
+static void server_answered(struct outgoing *o, const struct verdict *v)
+{
+    stanza_unref(o->verdict.stanza);
+    o->verdict.stanza = NULL;
+    verdict_clear(&o->verdict);
+    verdict_keep(&o->verdict, v);
+    if (v->kind != VERDICT_PASS) {
+        outgoing_refused(o);
+        return;
+    }
+    stanza_unref(o->stanza);
+    o->stanza = stanza_ref(v->stanza);
+    outgoing_run_row(o);
+}
+
+static void server_done(void *arg, const struct verdict *v) { server_answered(arg, v); }
+
+/* At the server or the own account: e_SERVER, then the row. A stanza without a row is answered as RFC 6120, 8.4 and RFC 6121, 8.5 say. */
+static void outgoing_local(struct outgoing *o)
+{
+    if (o->row == NULL) {
+        deliver_unchecked(session_get(o->session),
+                          stanza_is_request(o->stanza) || o->stanza->kind == STANZA_MESSAGE ? stanza_error(o->stanza, "service-unavailable", NULL, NULL) : NULL);
+        outgoing_finish(o);
+        return;
+    }
+    if (!o->row->server_event) {
+        outgoing_run_row(o);
+        return;
+    }
+    o->step = OUT_SERVER_ASKED;
+    lane_stage(&o->lane, STAGE_SERVER);
+    struct question q = {
+        .event = EVENT_e_SERVER,
+        .subject = o->stanza,
+        .session = o->stanza->from.full,
+        .entry = o->lane.lane != NULL ? &o->lane : NULL,
+        .done = server_done,
+        .arg = o,
+    };
+    struct verdict now;
+    if (broker_raise(&q, &now)) server_answered(o, &now);
+}
+
+/* es_OUT is answered and it is this stanza's turn. */
+static void outgoing_apply(struct outgoing *o)
+{
+    if (o->verdict.kind != VERDICT_PASS) {
+        if (o->stanza->type != PRESENCE_UNAVAILABLE) {
+            outgoing_refused(o);
+            return;
+        }
+        o->verdict.kind = VERDICT_PASS;
+        stanza_unref(o->verdict.stanza);
+        o->verdict.stanza = presence_stripped(o->stanza);
+    }
+    if (o->verdict.stanza != NULL && o->verdict.stanza != o->stanza) {
+        stanza_unref(o->stanza);
+        o->stanza = stanza_ref(o->verdict.stanza);
+    }
+    if (o->place != AT_CONTACT_OUT) {
+        outgoing_local(o);
+    } else if (o->row != NULL) {
+        outgoing_run_row(o);
+    } else {
+        outgoing_pass_on(o, stanza_ref(o->stanza));
+        outgoing_finish(o);
+    }
+}
+
+static void outgoing_on_head(struct lane_entry *entry)
+{
+    struct outgoing *o = CONTAINER_OF(entry, struct outgoing, lane);
+    if (o->step == OUT_TURN) outgoing_apply(o);
+}
+
+static void out_answered(struct outgoing *o, const struct verdict *v)
+{
+    verdict_keep(&o->verdict, v);
+    o->step = OUT_TURN;
+    if (o->lane.lane == NULL || lane_is_head(&o->lane)) outgoing_apply(o);
+}
+
+static void out_done(void *arg, const struct verdict *v) { out_answered(arg, v); }
+
+static void outgoing_ask(struct session *s, struct outgoing *o)
+{
+    o->step = OUT_ASKED;
+    if (s->sending.entries > 0 || broker_planned(EVENT_es_OUT, o->stanza)) {
+        o->lane.on_head = outgoing_on_head;
+        lane_enter(&s->sending, jid_present(&o->stanza->to) ? o->stanza->to.bare : STR(""), &o->lane);
+        lane_stage(&o->lane, STAGE_OUT);
+    }
+    struct question q = {
+        .event = EVENT_es_OUT,
+        .subject = o->stanza,
+        .session = s->full.full,
+        .entry = o->lane.lane != NULL ? &o->lane : NULL,
+        .done = out_done,
+        .arg = o,
+    };
+    struct verdict now;
+    if (broker_raise(&q, &now)) out_answered(o, &now);
+}
+
+bool outgoing_may_start(const struct session *s, struct list *node)
+{
+    struct outgoing *o = CONTAINER_OF(node, struct outgoing, held);
+    return !s->barrier && (o->row == NULL || !o->row->barrier || s->under_way == 0);
+}
+
+void outgoing_start(struct session *s, struct list *node)
+{
+    struct outgoing *o = CONTAINER_OF(node, struct outgoing, held);
+    s->under_way++;
+    if (o->row != NULL && o->row->barrier) s->barrier = true;
+    outgoing_ask(s, o);
+}
+
+/* RFC 6120, 8.1.2.1: `from` is the full JID, but for subscriptions, where RFC 6121, 3.1.2 wants the bare one: the subscription feature sees to that when the
+ * stanza leaves. A message without `to` is for the own account (RFC 6120, 10.3.1). */
+static struct stanza *stamped(const struct session *s, const struct stanza *raw)
+{
+    uint64_t sid = stanza_id_next();
+    struct stanza_change change = {.from = &s->full, .sid = &sid};
+    if (raw->kind == STANZA_MESSAGE && !jid_present(&raw->to)) change.to = &s->user->jid;
+    return stanza_with(raw, &change);
+}
+
+static unsigned place_of(const struct session *s, const struct stanza *stanza)
+{
+    const struct jid *to = &stanza->to;
+    if (!jid_present(to)) return AT_ACCOUNT;
+    if (to->local.p == NULL && to->resource.p == NULL && router_domain_served(to->domain)) return AT_SERVER;
+    if (stanza->kind == STANZA_IQ && !jid_is_full(to) && jid_bare_eq(to, &s->user->jid)) return AT_ACCOUNT;
+    return AT_CONTACT_OUT;
+}
+
+void session_receive(struct session *s, struct stanza *take)
+{
+    struct outgoing *o = x_calloc(1, sizeof(*o));
+    o->stanza = stamped(s, take);
+    stanza_unref(take);
+    o->session = s->id;
+    o->user = s->user;
+    o->user->refs++;
+    o->place = place_of(s, o->stanza);
+    o->row = dispatch_find(o->stanza, o->place);
+    o->ticket = ticket_open(s);
+    list_push_back(&jsm->outgoing, &o->node);
+    metric_inc(METRIC_STANZAS_IN);
+    if (jsm->draining) {
+        deliver_unchecked(s, stanza_error(o->stanza, "service-unavailable", "wait", "The service is shutting down."));
+        s->under_way++;
+        outgoing_finish(o);
+        return;
+    }
+    list_push_back(&s->held_back, &o->held);
+    if (s->held_back.next != &o->held || s->starting || !outgoing_may_start(s, &o->held)) return;
+    list_remove(&o->held);
+    outgoing_start(s, &o->held);
+}
+
+void outgoing_refuse_all(const char *condition, const char *text)
+{
+    LIST_EACH(node, &jsm->outgoing)
+    {
+        struct outgoing *o = CONTAINER_OF(node, struct outgoing, node);
+        struct session *s = session_get(o->session);
+        if (s == NULL || o->step >= OUT_EFFECTS) continue;
+        deliver_unchecked(s, stanza_error(o->stanza, condition, "wait", text));
+    }
+}

@@ -1,0 +1,140 @@
+/* Sessions: their life from bind to es_END, barriers, and the stop of the reader at the window. */
+#include "jsm/session.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/metric.h"
+#include "base/state.h"
+#include "broker/broker.h"
+#include "jsm/features/features.h"
+#include "jsm/send.h"
+#include "jsm/ticket.h"
+#include <stdlib.h>
+
+_Thread_local struct jsm_worker *jsm;
+
+static const char *const state_names[] = {"BINDING", "OPEN", "ENDING", "ENDED"};
+static const unsigned state_moves[] = {
+    [SESSION_BINDING] = 1u << SESSION_OPEN | 1u << SESSION_ENDING,
+    [SESSION_OPEN] = 1u << SESSION_ENDING,
+    [SESSION_ENDING] = 1u << SESSION_ENDED,
+    [SESSION_ENDED] = 0,
+};
+static const struct state_machine session_states = {"session", state_names, state_moves, SESSION_STATES};
+
+struct session *session_new(struct user *u, struct c2s *c2s, struct str resource)
+{
+    struct session *s = x_calloc(1, sizeof(*s));
+    s->id = (uint64_t)(worker_id() + 1) << 48 | ++jsm->next_session;
+    s->user = u;
+    u->refs++;
+    s->arena = arena_new(256);
+    s->full = jid_with_resource(s->arena, &u->jid, resource);
+    s->c2s = c2s;
+    s->state = SESSION_BINDING;
+    s->since_wall_ms = clock_wall_ms();
+    s->window = 16;
+    s->copies = x_calloc(s->window, sizeof(*s->copies));
+    list_init(&s->held_back);
+    list_init(&s->end_waits);
+    list_push_back(&u->sessions, &s->node);
+    imap_put(&jsm->sessions, s->id, s);
+    metric_inc(METRIC_SESSIONS);
+    return s;
+}
+
+void session_open(struct session *s) { state_move(&session_states, s->full.full.p, &s->state, SESSION_OPEN); }
+
+struct session *session_get(uint64_t id) { return imap_get(&jsm->sessions, id); }
+
+struct session *session_by_resource(const struct user *u, struct str resource)
+{
+    LIST_EACH(node, &u->sessions)
+    {
+        struct session *s = CONTAINER_OF(node, struct session, node);
+        if (str_eq(s->full.resource, resource)) return s;
+    }
+    return NULL;
+}
+
+/* Unavailable presence the server makes itself raises no es_OUT; es_END is raised exactly once and nobody waits for it. */
+static void session_gone(struct session *s)
+{
+    state_move(&session_states, s->full.full.p, &s->state, SESSION_ENDED);
+    list_remove(&s->node);
+    imap_del(&jsm->sessions, s->id);
+    struct stanza *last = stanza_make(STANZA_PRESENCE, PRESENCE_UNAVAILABLE, &s->full, NULL, STR_NONE, STR(""));
+    struct stanza_change change = {.sid = &(uint64_t){stanza_id_next()}};
+    struct stanza *subject = stanza_with(last, &change);
+    if (s->presence != NULL || s->directed.count > 0) presence_session_gone(s, subject);
+    struct question q = {.event = EVENT_es_END, .subject = subject, .session = s->full.full};
+    struct verdict now;
+    broker_raise(&q, &now);
+    stanza_unref(last);
+    stanza_unref(subject);
+    log_info("jsm", "session '%s' has ended", s->full.full.p);
+    struct list *node;
+    while ((node = list_pop_front(&s->end_waits)) != NULL) {
+        struct session_wait *wait = CONTAINER_OF(node, struct session_wait, node);
+        wait->fn(wait);
+    }
+    stanza_unref(s->presence);
+    presence_directed_clear(s);
+    lane_set_free(&s->sending);
+    tickets_close(s);
+    metric_add(METRIC_SESSIONS, -1);
+    struct user *u = s->user;
+    arena_free(s->arena);
+    free(s);
+    user_release(u);
+}
+
+static void session_end_when_quiet(struct session *s)
+{
+    if (s->state == SESSION_ENDING && s->under_way == 0 && list_empty(&s->held_back)) session_gone(s);
+}
+
+void session_end(struct session *s, bool graceful)
+{
+    s->c2s = NULL;
+    if (s->state != SESSION_BINDING && s->state != SESSION_OPEN) return;
+    s->end_graceful = graceful;
+    state_move(&session_states, s->full.full.p, &s->state, SESSION_ENDING);
+    session_end_when_quiet(s);
+}
+
+void session_kick(struct session *s, const char *condition, const char *text)
+{
+    struct c2s *c2s = s->c2s;
+    if (c2s != NULL) {
+        c2s_set_session(c2s, NULL);
+        s->c2s = NULL;
+        c2s_close(c2s, condition, text);
+    }
+    session_end(s, false);
+}
+
+/* Barrier order: one that waits starts when everything earlier has finished; what came after it starts when it has. */
+void session_finished_one(struct session *s)
+{
+    s->under_way--;
+    if (s->under_way == 0) s->barrier = false;
+    if (s->starting) return; /* the loop below is further up the stack */
+    s->starting = true;
+    while (!list_empty(&s->held_back) && !s->barrier && outgoing_may_start(s, s->held_back.next)) outgoing_start(s, list_pop_front(&s->held_back));
+    s->starting = false;
+    session_end_when_quiet(s);
+}
+
+void session_read_control(struct session *s)
+{
+    if (s->c2s == NULL) return;
+    uint32_t window = (uint32_t)jsm->config->c2s_session_window;
+    if (!s->reading_stopped && s->open >= window) {
+        s->reading_stopped = true;
+        metric_inc(METRIC_SESSION_WINDOW_STOPS);
+        c2s_pause(s->c2s);
+    } else if (s->reading_stopped && s->open <= window - window / 4) {
+        s->reading_stopped = false;
+        c2s_resume(s->c2s);
+    }
+}

@@ -1,0 +1,111 @@
+/* Sessions and users: the state of one worker. A session is apart from its stream; a user is there while anything needs him. */
+#ifndef SIGNET_JSM_SESSION_H
+#define SIGNET_JSM_SESSION_H
+#include "base/list.h"
+#include "base/map.h"
+#include "broker/lane.h"
+#include "jsm/jsm.h"
+#include "store/store.h"
+
+enum session_state { SESSION_BINDING, SESSION_OPEN, SESSION_ENDING, SESSION_ENDED, SESSION_STATES };
+struct session {
+    uint64_t id;
+    struct list node; /* in user->sessions, from its bind on */
+    struct user *user;
+    struct arena *arena; /* holds `full` */
+    struct jid full;
+    struct c2s *c2s; /* NULL: the stream is gone */
+    unsigned state; /* enum session_state */
+    uint64_t since_wall_ms;
+    /* presence */
+    struct stanza *presence; /* the last available one without `to`; NULL: not available */
+    int priority;
+    bool interested; /* has asked for the roster: gets pushes (RFC 6121, 2.1.6) */
+    bool flushing; /* offline messages are being delivered */
+    bool flushed;
+    struct map directed; /* JIDs this session sent available presence to and is not subscribed by; value = key's own copy */
+    /* sending */
+    struct lane_set sending;
+    unsigned under_way; /* outgoing stanzas not finished */
+    struct list held_back; /* outgoing stanzas behind a barrier */
+    bool barrier; /* one is under way */
+    bool starting; /* held-back stanzas are being started */
+    /* tickets: a ring of copies still open per accepted stanza; [first, next) are accepted, all before `first` are finished */
+    uint32_t *copies;
+    uint32_t window; /* ring size, a power of two */
+    uint64_t first, next;
+    uint32_t open; /* numbers in the ring whose copies are not done */
+    bool reading_stopped;
+    /* ending */
+    bool end_graceful;
+    struct list end_waits; /* struct session_wait: what waits for this session to be gone */
+};
+struct session_wait {
+    struct list node;
+    void (*fn)(struct session_wait *wait);
+};
+
+struct roster_item {
+    char *jid, *name; /* name NULL: none */
+    enum subscription subscription;
+    bool ask, approved, in_roster;
+    char *pending_in; /* serialised subscribe stanza; NULL: none */
+    char **groups;
+    unsigned n_groups;
+};
+struct user_wait {
+    struct list node;
+    void (*fn)(struct user_wait *wait);
+};
+enum user_state { USER_LOADING, USER_READY, USER_UNKNOWN, USER_FAILED };
+struct user {
+    struct jid jid; /* bare */
+    struct arena *arena;
+    unsigned refs; /* sessions and stanzas under way */
+    enum user_state state;
+    bool gone; /* the account was deleted: late stanzas die */
+    struct list sessions;
+    struct list load_waits; /* until the user is loaded */
+    struct list flush_waits; /* until the offline flush is over: live stanzas come after it */
+    unsigned flushing;
+    struct map roster; /* bare JID -> struct roster_item */
+    uint64_t roster_version;
+    struct lane_set receiving;
+};
+
+struct jsm_worker { /* one per worker thread */
+    const struct config *config;
+    struct map users;
+    struct imap sessions;
+    uint64_t next_session;
+    struct list incoming; /* stanzas under way to users of this worker */
+    struct list outgoing; /* stanzas under way from sessions of this worker */
+    bool draining;
+};
+extern _Thread_local struct jsm_worker *jsm;
+
+/* ---- users ---- */
+struct user *user_hold(const struct jid *jid); /* found or made (and then loading); one reference more */
+void user_release(struct user *u);
+struct user *user_find(struct str bare); /* no reference; NULL: not in memory */
+void user_when_loaded(struct user *u, struct user_wait *wait); /* fn runs now when loaded already */
+void user_reload(struct user *u); /* a commit failed: memory follows the store again */
+struct roster_item *roster_find(const struct user *u, struct str bare); /* NULL: none */
+struct roster_item *roster_make(struct user *u, struct str bare); /* found or made (in_roster false) */
+void roster_drop(struct user *u, struct str bare);
+void roster_set_groups(struct roster_item *item, const struct str *groups, unsigned n);
+void roster_save(struct store_batch *b, struct user *u, const struct roster_item *item); /* a new roster version */
+
+/* ---- sessions ---- */
+struct session *session_new(struct user *u, struct c2s *c2s, struct str resource); /* in state BINDING; the user is held */
+void session_open(struct session *s);
+struct session *session_get(uint64_t id); /* of this worker; NULL: gone */
+struct session *session_by_resource(const struct user *u, struct str resource);
+static inline bool session_available(const struct session *s) { return s->presence != NULL && s->state == SESSION_OPEN; }
+/* The stream is gone or shall go: once what is under way has finished, unavailable presence and es_END, then the session is freed. */
+void session_end(struct session *s, bool graceful);
+void session_kick(struct session *s, const char *condition, const char *text); /* closes the stream, then session_end */
+void session_finished_one(struct session *s); /* an outgoing stanza is done: barriers and a pending end may go on */
+void session_read_control(struct session *s); /* stops or restarts the reader by the number of open tickets */
+
+#endif

@@ -1,0 +1,114 @@
+/* Tickets. The ring of a session counts open copies per accepted stanza. A copy finished on another worker comes back in a batch: one mailbox message per
+ * worker and loop turn, however many stanzas it carries. */
+#include "jsm/ticket.h"
+#include "base/metric.h"
+#include <stdatomic.h>
+#include <stdlib.h>
+
+static atomic_uint_fast64_t all_open;
+
+struct ticket ticket_open(struct session *s)
+{
+    if (s->next - s->first == s->window) { /* grows only when a reader could not be stopped in time */
+        uint32_t grown = s->window * 2;
+        uint32_t *copies = x_calloc(grown, sizeof(*copies));
+        for (uint64_t i = s->first; i < s->next; i++) copies[i & (grown - 1)] = s->copies[i & (s->window - 1)];
+        free(s->copies);
+        s->copies = copies;
+        s->window = grown;
+    }
+    struct ticket t = {.worker = worker_id(), .session = s->id, .number = s->next++};
+    s->copies[t.number & (s->window - 1)] = 1;
+    s->open++;
+    atomic_fetch_add_explicit(&all_open, 1, memory_order_relaxed);
+    session_read_control(s);
+    return t;
+}
+
+void ticket_more(struct ticket t, unsigned copies)
+{
+    struct session *s = t.session != 0 ? session_get(t.session) : NULL;
+    if (s != NULL && t.number >= s->first) s->copies[t.number & (s->window - 1)] = s->copies[t.number & (s->window - 1)] + copies;
+}
+
+static void ticket_returned(struct ticket t)
+{
+    struct session *s = session_get(t.session);
+    if (s == NULL || t.number < s->first || t.number >= s->next) return;
+    uint32_t *copies = &s->copies[t.number & (s->window - 1)];
+    if (*copies == 0 || --*copies > 0) return;
+    s->open--;
+    atomic_fetch_sub_explicit(&all_open, 1, memory_order_relaxed);
+    while (s->first < s->next && s->copies[s->first & (s->window - 1)] == 0) s->first++;
+    session_read_control(s);
+}
+
+#define BATCH 128
+struct ticket_batch {
+    struct msg msg;
+    unsigned n;
+    struct ticket tickets[BATCH];
+};
+struct ticket_outbox {
+    struct turn_hook hook;
+    struct ticket_batch **to; /* per worker */
+};
+static _Thread_local struct ticket_outbox outbox;
+
+static void batch_arrived(struct msg *msg)
+{
+    struct ticket_batch *batch = CONTAINER_OF(msg, struct ticket_batch, msg);
+    for (unsigned i = 0; i < batch->n; i++) ticket_returned(batch->tickets[i]);
+    free(batch);
+}
+
+static void outbox_flush(struct turn_hook *hook)
+{
+    (void)hook;
+    for (unsigned w = 0; w < worker_count(); w++) {
+        if (outbox.to[w] == NULL) continue;
+        worker_post(w, &outbox.to[w]->msg);
+        outbox.to[w] = NULL;
+    }
+}
+
+void ticket_done(struct ticket t)
+{
+    if (t.session == 0) return;
+    if (t.worker == worker_id()) {
+        ticket_returned(t);
+        return;
+    }
+    if (outbox.to == NULL) outbox.to = x_calloc(worker_count(), sizeof(struct ticket_batch *));
+    struct ticket_batch *batch = outbox.to[t.worker];
+    if (batch == NULL) {
+        batch = outbox.to[t.worker] = x_malloc(sizeof(*batch));
+        batch->n = 0;
+        batch->msg.run = batch_arrived;
+        outbox.hook.fn = outbox_flush;
+        worker_at_turn_end(&outbox.hook);
+    }
+    batch->tickets[batch->n++] = t;
+    if (batch->n == BATCH) {
+        outbox.to[t.worker] = NULL;
+        worker_post(t.worker, &batch->msg);
+    }
+}
+
+uint64_t ticket_finished_prefix(const struct session *s) { return s->first; }
+
+uint64_t tickets_under_way(void) { return atomic_load_explicit(&all_open, memory_order_relaxed); }
+
+void tickets_close(struct session *s)
+{
+    atomic_fetch_sub_explicit(&all_open, s->open, memory_order_relaxed);
+    free(s->copies);
+    s->copies = NULL;
+    s->open = 0;
+}
+
+void tickets_worker_stop(void)
+{
+    free(outbox.to);
+    outbox.to = NULL;
+}

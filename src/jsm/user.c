@@ -1,0 +1,169 @@
+/* Users of this worker: made when a session or a stanza needs one, loaded from the store, gone when nothing refers to them. The roster in memory follows the
+ * store: it is changed where a change is decided and written in the same step; when a commit fails it is loaded anew. */
+#include "base/log.h"
+#include "base/metric.h"
+#include "jsm/session.h"
+#include <stdlib.h>
+#include <string.h>
+
+static void item_free(struct roster_item *item)
+{
+    for (unsigned i = 0; i < item->n_groups; i++) free(item->groups[i]);
+    free(item->groups);
+    free(item->jid);
+    free(item->name);
+    free(item->pending_in);
+    free(item);
+}
+
+static void roster_clear(struct user *u)
+{
+    size_t it = 0;
+    struct str key;
+    void *value;
+    while (map_next(&u->roster, &it, &key, &value)) item_free(value);
+    map_free(&u->roster);
+}
+
+struct roster_item *roster_find(const struct user *u, struct str bare) { return map_get(&u->roster, bare); }
+
+struct roster_item *roster_make(struct user *u, struct str bare)
+{
+    struct roster_item *item = map_get(&u->roster, bare);
+    if (item != NULL) return item;
+    item = x_calloc(1, sizeof(*item));
+    item->jid = str_dup(bare);
+    map_put(&u->roster, bare, item);
+    return item;
+}
+
+void roster_drop(struct user *u, struct str bare)
+{
+    struct roster_item *item = map_del(&u->roster, bare);
+    if (item != NULL) item_free(item);
+}
+
+void roster_set_groups(struct roster_item *item, const struct str *groups, unsigned n)
+{
+    for (unsigned i = 0; i < item->n_groups; i++) free(item->groups[i]);
+    free(item->groups);
+    item->groups = n > 0 ? x_calloc(n, sizeof(char *)) : NULL;
+    item->n_groups = n;
+    for (unsigned i = 0; i < n; i++) item->groups[i] = str_dup(groups[i]);
+}
+
+void roster_save(struct store_batch *b, struct user *u, const struct roster_item *item)
+{
+    struct str groups[256];
+    unsigned n = item->n_groups < 256 ? item->n_groups : 256;
+    for (unsigned i = 0; i < n; i++) groups[i] = str_of(item->groups[i]);
+    struct store_roster_item row = {
+        .jid = str_of(item->jid),
+        .name = str_of(item->name),
+        .subscription = item->subscription,
+        .ask = item->ask,
+        .approved = item->approved,
+        .in_roster = item->in_roster,
+        .pending_in = str_of(item->pending_in),
+        .groups = groups,
+        .n_groups = n,
+    };
+    store_batch_roster_set(b, &row, ++u->roster_version);
+}
+
+static void user_fill(struct user *u, const struct store_user *data)
+{
+    roster_clear(u);
+    u->roster_version = data->roster_version;
+    for (size_t i = 0; i < data->n_items; i++) {
+        const struct store_roster_item *row = &data->items[i];
+        struct roster_item *item = roster_make(u, row->jid);
+        if (row->name.p != NULL) item->name = str_dup(row->name);
+        item->subscription = row->subscription;
+        item->ask = row->ask;
+        item->approved = row->approved;
+        item->in_roster = row->in_roster;
+        if (row->pending_in.p != NULL) item->pending_in = str_dup(row->pending_in);
+        roster_set_groups(item, row->groups, row->n_groups);
+    }
+}
+
+static void run_waits(struct list *waits)
+{
+    struct list *node;
+    while ((node = list_pop_front(waits)) != NULL) {
+        struct user_wait *wait = CONTAINER_OF(node, struct user_wait, node);
+        wait->fn(wait);
+    }
+}
+
+static void user_loaded(void *arg, const struct store_user *data, const struct err *err)
+{
+    struct user *u = arg;
+    if (err != NULL) {
+        log_error("jsm", "cannot load '%s': %s", u->jid.full.p, err->text);
+        u->state = USER_FAILED;
+    } else if (!data->exists || u->gone) {
+        u->state = USER_UNKNOWN;
+    } else {
+        user_fill(u, data);
+        u->state = USER_READY;
+    }
+    run_waits(&u->load_waits);
+    user_release(u);
+}
+
+static void user_load(struct user *u)
+{
+    u->state = USER_LOADING;
+    u->refs++;
+    store_user_load(u->jid.bare, user_loaded, u);
+}
+
+struct user *user_find(struct str bare) { return map_get(&jsm->users, bare); }
+
+struct user *user_hold(const struct jid *jid)
+{
+    struct user *u = map_get(&jsm->users, jid->bare);
+    if (u != NULL) {
+        u->refs++;
+        if (u->state == USER_FAILED) user_load(u);
+        return u;
+    }
+    u = x_calloc(1, sizeof(*u));
+    u->arena = arena_new(256);
+    u->jid = jid_to_bare(u->arena, jid);
+    u->refs = 1;
+    list_init(&u->sessions);
+    list_init(&u->load_waits);
+    list_init(&u->flush_waits);
+    map_put(&jsm->users, u->jid.bare, u);
+    metric_inc(METRIC_USERS_IN_MEMORY);
+    user_load(u);
+    return u;
+}
+
+void user_release(struct user *u)
+{
+    if (--u->refs > 0) return;
+    if (map_get(&jsm->users, u->jid.bare) == u) map_del(&jsm->users, u->jid.bare);
+    roster_clear(u);
+    lane_set_free(&u->receiving);
+    arena_free(u->arena);
+    free(u);
+    metric_add(METRIC_USERS_IN_MEMORY, -1);
+}
+
+void user_when_loaded(struct user *u, struct user_wait *wait)
+{
+    if (u->state == USER_LOADING) {
+        list_push_back(&u->load_waits, &wait->node);
+        return;
+    }
+    wait->fn(wait);
+}
+
+void user_reload(struct user *u)
+{
+    if (u->state != USER_LOADING) user_load(u);
+}

@@ -1,0 +1,293 @@
+/* signetd: starts the layers from the bottom up, waits for a signal, and takes them down in order: no new connections, stanzas finish, sessions end, links
+ * close gracefully, the store is flushed. */
+#include "admin/api.h"
+#include "base/clock.h"
+#include "base/hash.h"
+#include "base/log.h"
+#include "broker/broker.h"
+#include "io/worker.h"
+#include "jsm/jsm.h"
+#include "router/route.h"
+#include "store/store.h"
+#include "xmpp/c2s.h"
+#include <getopt.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <systemd/sd-daemon.h>
+#include <unistd.h>
+
+#define DEFAULT_CONFIG "/etc/signet/signet.conf"
+#define MAX_OVERRIDES 64
+
+struct daemon {
+    const char *config_path;
+    const char *overrides[MAX_OVERRIDES];
+    unsigned n_overrides;
+    struct config config;
+    char *node;
+    struct tls_context *tls;
+    char *cert_path, *key_path;
+    bool check_only, print_config;
+};
+
+static void usage(FILE *out)
+{
+    fputs("Usage: signetd [-c FILE] [-o SECTION.OPTION=VALUE]... [--check | --print-config]\n"
+          "\n"
+          "The Signet XMPP service with compliance.\n"
+          "\n"
+          "  -c, --config FILE     the configuration file (default " DEFAULT_CONFIG ")\n"
+          "  -o, --option S.O=V    overrides one option of the file\n"
+          "      --check           checks the configuration and exits\n"
+          "      --print-config    prints the configuration in force, secrets blanked, and exits\n"
+          "  -h, --help            this text\n"
+          "  -V, --version         the version\n"
+          "\n"
+          "Signals: TERM and INT stop orderly; HUP reopens the log and reads the certificate anew.\n",
+          out);
+}
+
+/* 0: go on; otherwise the process ends with *status. */
+static int parse_arguments(struct daemon *d, int argc, char **argv, int *status)
+{
+    enum { OPT_CHECK = 256, OPT_PRINT };
+    static const struct option options[] = {
+        {"config", required_argument, NULL, 'c'},   {"option", required_argument, NULL, 'o'}, {"check", no_argument, NULL, OPT_CHECK},
+        {"print-config", no_argument, NULL, OPT_PRINT}, {"help", no_argument, NULL, 'h'},         {"version", no_argument, NULL, 'V'},
+        {NULL, 0, NULL, 0},
+    };
+    int c;
+    while ((c = getopt_long(argc, argv, "c:o:hV", options, NULL)) != -1) {
+        switch (c) {
+        case 'c': d->config_path = optarg; break;
+        case 'o':
+            if (d->n_overrides == MAX_OVERRIDES) {
+                fprintf(stderr, "signetd: at most %d -o options; put them into the configuration file\n", MAX_OVERRIDES);
+                return *status = 2, -1;
+            }
+            d->overrides[d->n_overrides++] = optarg;
+            break;
+        case OPT_CHECK: d->check_only = true; break;
+        case OPT_PRINT: d->print_config = true; break;
+        case 'h': usage(stdout); return *status = 0, -1;
+        case 'V': puts("signetd " SIGNET_VERSION); return *status = 0, -1;
+        default: usage(stderr); return *status = 2, -1;
+        }
+    }
+    if (optind < argc) {
+        fprintf(stderr, "signetd: '%s' is not understood; see signetd --help\n", argv[optind]);
+        return *status = 2, -1;
+    }
+    return 0;
+}
+
+static char *node_name(const struct config *config)
+{
+    if (config->server_node[0] != '\0') return x_strdup(config->server_node);
+    char host[256];
+    if (gethostname(host, sizeof(host)) != 0 || host[0] == '\0') return x_strdup("localhost");
+    host[sizeof(host) - 1] = '\0';
+    return x_strdup(host);
+}
+
+static char *in_data_dir(const struct config *config, const char *name)
+{
+    struct buf path = {0};
+    buf_addf(&path, "%s/%s", config->server_data_dir, name);
+    char *out = x_strdup(buf_cstr(&path));
+    buf_free(&path);
+    return out;
+}
+
+static int load_certificate(struct daemon *d, struct err *err)
+{
+    const struct config *config = &d->config;
+    if ((config->tls_certificate[0] == '\0') != (config->tls_key[0] == '\0'))
+        return err_set(err, ERR_INVALID, "tls.certificate and tls.key go together: set both, or neither for a self-signed certificate");
+    if (config->tls_certificate[0] != '\0') {
+        d->cert_path = x_strdup(config->tls_certificate);
+        d->key_path = x_strdup(config->tls_key);
+    } else {
+        d->cert_path = in_data_dir(config, "self-signed.crt");
+        d->key_path = in_data_dir(config, "self-signed.key");
+        char *list = x_strdup(config->server_domains), *save = NULL;
+        const char *domains[64];
+        unsigned n = 0;
+        for (char *word = strtok_r(list, " \t", &save); word != NULL && n < 64; word = strtok_r(NULL, " \t", &save)) domains[n++] = word;
+        bool made = false;
+        int rc = tls_self_signed(d->cert_path, d->key_path, domains, n, &made, err);
+        free(list);
+        if (rc != 0) return -1;
+        log_notice("tls", "%s self-signed certificate %s: clients cannot verify it; set tls.certificate and tls.key for real use", made ? "made a" : "using the", d->cert_path);
+    }
+    d->tls = tls_server_new(d->cert_path, d->key_path, "xmpp-client", err);
+    return d->tls != NULL ? 0 : -1;
+}
+
+static void reload_certificate(struct daemon *d)
+{
+    struct err err;
+    struct tls_context *fresh = tls_server_new(d->cert_path, d->key_path, "xmpp-client", &err);
+    if (fresh == NULL) {
+        log_error("tls", "the certificate was not reloaded, the old one stays: %s", err.text);
+        return;
+    }
+    c2s_set_tls(fresh);
+    tls_unref(d->tls);
+    d->tls = fresh;
+    log_notice("tls", "certificate %s reloaded", d->cert_path);
+}
+
+static struct daemon the_daemon = {.config_path = DEFAULT_CONFIG};
+
+static void worker_begin(unsigned worker)
+{
+    (void)worker;
+    jsm_worker_start(&the_daemon.config);
+    broker_worker_start();
+}
+
+static void worker_end(unsigned worker)
+{
+    (void)worker;
+    jsm_worker_stop();
+}
+
+/* Listening is asked of each worker; the first error wins. */
+struct listen_call {
+    pthread_mutex_t lock;
+    bool failed;
+    struct err err;
+};
+
+static void listen_worker(uint32_t worker, void *arg)
+{
+    (void)worker;
+    struct listen_call *call = arg;
+    struct err err = {0};
+    if (broker_listen(&err) == 0 && c2s_listen(&err) == 0) return;
+    pthread_mutex_lock(&call->lock);
+    if (!call->failed) call->err = err;
+    call->failed = true;
+    pthread_mutex_unlock(&call->lock);
+}
+
+static int listen_everywhere(struct err *err)
+{
+    struct listen_call call = {.lock = PTHREAD_MUTEX_INITIALIZER};
+    worker_each(listen_worker, NULL, &call);
+    if (!call.failed) return 0;
+    *err = call.err;
+    return -1;
+}
+
+static void stop_listening(uint32_t worker, void *arg)
+{
+    (void)worker;
+    (void)arg;
+    c2s_listen_stop();
+}
+
+static void ask_reload(void) { kill(getpid(), SIGHUP); }
+static void ask_shutdown(void) { kill(getpid(), SIGTERM); }
+static const struct admin_ops admin_ops = {.reload = ask_reload, .shutdown = ask_shutdown};
+
+/* From the bottom up. What fails says so and nothing is half-started: the process ends. */
+static int start(struct daemon *d, struct err *err)
+{
+    const struct config *config = &d->config;
+    if (store_start(config, err) != 0) return -1;
+    uint32_t boot = store_boot_number();
+    stanza_ids_start(boot);
+    if (load_certificate(d, err) != 0) return -1;
+    if (router_start(config, &jsm_router_ops, err) != 0) return -1;
+    if (broker_start(config, d->node, boot, err) != 0) return -1;
+    if (c2s_start(config, &jsm_c2s_ops, d->tls, err) != 0) return -1;
+    if (workers_start((unsigned)config->server_workers, worker_begin, err) != 0) return -1;
+    if (admin_compliance_start(d->node, err) != 0) return -1;
+    if (listen_everywhere(err) != 0) return -1;
+    return admin_start(config, d->node, &admin_ops, err);
+}
+
+static void run(struct daemon *d, const sigset_t *signals)
+{
+    for (;;) {
+        int sig = 0;
+        if (sigwait(signals, &sig) != 0) continue;
+        if (sig != SIGHUP) {
+            log_notice("signetd", "stopping on signal %d", sig);
+            return;
+        }
+        struct err err;
+        sd_notify(0, "RELOADING=1");
+        if (log_reopen(&err) != 0) log_error("signetd", "the log could not be reopened: %s", err.text);
+        reload_certificate(d);
+        sd_notify(0, "READY=1");
+    }
+}
+
+static void stop(struct daemon *d)
+{
+    sd_notify(0, "STOPPING=1");
+    worker_each(stop_listening, NULL, NULL);
+    jsm_drain((uint64_t)d->config.server_shutdown_wait * 1000);
+    admin_stop();
+    broker_stop((uint64_t)d->config.server_shutdown_wait * 1000);
+    workers_stop(worker_end);
+    store_stop();
+    router_stop();
+    tls_unref(d->tls);
+}
+
+int main(int argc, char **argv)
+{
+    struct daemon *d = &the_daemon;
+    struct err err = {0};
+    int status = 0;
+    if (parse_arguments(d, argc, argv, &status) != 0) return status;
+    if (config_load(&d->config, d->config_path, d->overrides, d->n_overrides, &err) != 0) {
+        fprintf(stderr, "signetd: %s\n", err.text);
+        return 78; /* EX_CONFIG */
+    }
+    if (d->check_only || d->print_config) {
+        struct buf out = {0};
+        config_print(&d->config, &out);
+        if (d->print_config) fwrite(out.data, 1, out.len, stdout);
+        buf_free(&out);
+        config_free(&d->config);
+        return 0;
+    }
+    int level = log_level_parse(d->config.log_level);
+    if (level < 0 || log_start((enum log_level)level, d->config.log_format, d->config.log_target, &err) != 0) {
+        fprintf(stderr, "signetd: %s\n", level < 0 ? "log.level: one of error, warn, notice, info, debug" : err.text);
+        return 78;
+    }
+    sigset_t signals; /* blocked in all threads, taken here */
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGHUP);
+    pthread_sigmask(SIG_BLOCK, &signals, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    d->node = node_name(&d->config);
+    if (start(d, &err) != 0) {
+        log_error("signetd", "cannot start: %s", err.text);
+        fprintf(stderr, "signetd: cannot start: %s\n", err.text);
+        log_stop();
+        _exit(1); /* threads may run: nothing was let in yet */
+    }
+    log_notice("signetd", "signetd " SIGNET_VERSION " on node %s serves %s", d->node, d->config.server_domains);
+    sd_notify(0, "READY=1");
+    run(d, &signals);
+    stop(d);
+    log_notice("signetd", "stopped");
+    free(d->node);
+    free(d->cert_path);
+    free(d->key_path);
+    config_free(&d->config);
+    log_stop();
+    return 0;
+}
