@@ -1,12 +1,14 @@
 /* Fault injection for tests. A kind that is not armed costs one relaxed load. */
 #include "store/fault.h"
 #include <stdatomic.h>
+#include <time.h>
 
 static struct {
     atomic_uint countdown; /* 0: not armed */
     atomic_uint times;
 } faults[STORE_FAULT_KINDS];
 static atomic_uint delay_ms;
+static atomic_bool hold, holding;
 
 void store_fault_arm(enum store_fault kind, unsigned nth, unsigned times)
 {
@@ -36,7 +38,27 @@ bool store_fault_hit(enum store_fault kind)
     return true;
 }
 
-unsigned store_fault_delay_ms(void)
+void store_fault_hold(bool on)
 {
-    return atomic_load_explicit(&delay_ms, memory_order_relaxed);
+    atomic_store(&hold, on);
+}
+
+bool store_fault_holding(void)
+{
+    return atomic_load(&holding);
+}
+
+static void wait_ms(unsigned ms)
+{
+    nanosleep(&(struct timespec){ms / 1000, (long)(ms % 1000) * 1000000}, NULL);
+}
+
+void store_fault_wait(void)
+{
+    unsigned ms = atomic_load_explicit(&delay_ms, memory_order_relaxed);
+    if (ms > 0) wait_ms(ms);
+    if (!atomic_load_explicit(&hold, memory_order_relaxed)) return;
+    atomic_store(&holding, true);
+    while (atomic_load(&hold)) wait_ms(1);
+    atomic_store(&holding, false);
 }

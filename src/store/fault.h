@@ -13,9 +13,11 @@ enum store_fault {
 void store_fault_arm(enum store_fault kind, unsigned nth, unsigned times); /* the nth (from 1) and the times - 1 after it fail; nth 0: disarm */
 bool store_fault_armed(enum store_fault kind); /* false: it has struck as often as asked */
 void store_fault_slow(unsigned commit_ms); /* each commit takes so much longer; 0: no more */
+void store_fault_hold(bool hold); /* the next commit waits until false is set: what is asked meanwhile becomes one group */
+bool store_fault_holding(void); /* a commit waits */
 
 /* For backends: counts, and tells whether this one is to fail. */
 bool store_fault_hit(enum store_fault kind);
-unsigned store_fault_delay_ms(void);
+void store_fault_wait(void); /* before a commit: slow and hold */
 
 #endif

@@ -313,14 +313,15 @@ static int open_database(struct err *err)
     if (rc != SQLITE_OK) return fail(rc, err);
     (void)sqlite3_busy_timeout(lite.db, (int)lite.lock_wait_ms);
     (void)sqlite3_db_config(lite.db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
-    if (set_wal(err) != 0) return -1;
     /* secure_delete=FAST: deleted messages and keys are overwritten where that costs no further writing. */
     rc = sqlite3_exec(lite.db,
                       "PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF; PRAGMA secure_delete = FAST;"
                       "PRAGMA cell_size_check = ON; PRAGMA journal_size_limit = 67108864",
                       NULL, NULL, NULL);
     if (rc != SQLITE_OK) return fail(rc, err);
-    return sqlite_migrate(lite.db, lite.path, sqlite_migrations, sqlite_n_migrations, err);
+    /* Before anything is written to it, the file must turn out to be ours. */
+    if (sqlite_migrate(lite.db, lite.path, sqlite_migrations, sqlite_n_migrations, err) != 0) return -1;
+    return set_wal(err);
 }
 
 static int count_boot(uint32_t *boot, struct err *err)

@@ -19,13 +19,11 @@
 #include "store/fault.h"
 #include "store/request.h"
 #include <assert.h>
-#include <errno.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #define STORE_SUBJECT "store"
 
@@ -132,15 +130,13 @@ static void store_answer(struct request_list *ready)
 {
     struct deliveries out = {0};
     struct store_request *r;
-    size_t n = 0;
+    size_t n = 0, failures = 0;
     struct request_list own;
     list_reset(&own);
     while ((r = list_take(ready)) != NULL) {
         n++;
-        if (r->failed && (r->err.code == ERR_IO || r->err.code == ERR_INTERNAL)) {
-            atomic_fetch_add_explicit(&store.failures, 1, memory_order_relaxed);
-            metric_inc(METRIC_STORE_FAILURES);
-            log_warn("store", "%s failed: %s", r->op->name, r->err.text);
+        if (r->failed && (r->err.code == ERR_IO || r->err.code == ERR_INTERNAL) && failures++ == 0) {
+            log_warn("store", "%s failed: %s", r->op->name, r->err.text); /* the others of the group mostly say the same */
         }
         if (r->worker == WORKER_NONE) {
             list_append(&own, r);
@@ -154,6 +150,9 @@ static void store_answer(struct request_list *ready)
     free(out.by_worker);
     while ((r = list_take(&own)) != NULL) request_finish(r);
     if (n == 0) return;
+    if (failures > 1) log_warn("store", "%zu more requests failed with it", failures - 1);
+    metric_add(METRIC_STORE_FAILURES, (int64_t)failures);
+    atomic_fetch_add_explicit(&store.failures, failures, memory_order_relaxed);
     metric_add(METRIC_STORE_QUEUE, -(int64_t)n);
     pthread_mutex_lock(&store.lock);
     store.depth -= n;
@@ -210,8 +209,7 @@ static void group_commit(struct group *g)
 {
     struct err err;
     uint64_t start = clock_us();
-    unsigned delay = store_fault_delay_ms();
-    if (delay > 0) nanosleep(&(struct timespec){delay / 1000, (long)(delay % 1000) * 1000000}, NULL);
+    store_fault_wait();
     if (store.backend->commit(&err) != 0) {
         err_prefix(&err, "nothing was stored");
         group_abandon(g, &err);
@@ -396,8 +394,10 @@ int store_start(const struct config *config, struct err *err)
     store.idle = store.stopping = false;
     store.running = true;
     atomic_store(&store.depth_seen, 0);
-    sigset_t all, old; /* signals are for the main thread */
+    sigset_t all, old; /* signals are for the main thread, but for those that tell of a fault in this one */
     sigfillset(&all);
+    static const int own[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT};
+    for (unsigned i = 0; i < sizeof own / sizeof *own; i++) sigdelset(&all, own[i]);
     pthread_sigmask(SIG_SETMASK, &all, &old);
     int rc = pthread_create(&store.thread, NULL, store_thread, NULL);
     pthread_sigmask(SIG_SETMASK, &old, NULL);
