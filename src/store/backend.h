@@ -49,7 +49,8 @@ struct store_backend {
     int (*account_delete)(struct str user, struct err *err);
 
     int (*user_load)(struct str user, struct arena *a, struct store_user *out, struct err *err);
-    int (*offline_load)(struct str user, int64_t after_id, unsigned limit, struct arena *a, struct store_offline_item **out, size_t *n, struct err *err);
+    int (*offline_load)(struct str user, int64_t after_id, unsigned limit, struct arena *a, struct store_offline_item **out, size_t *n,
+                        struct err *err);
     int (*batch)(struct str user, const struct store_step *steps, unsigned n, struct err *err);
 
     int (*compliance_load)(int64_t version, struct arena *a, struct store_compliance *out, struct err *err); /* look-up; version 0: the newest */

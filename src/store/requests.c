@@ -382,7 +382,9 @@ static int compliance_load_run(struct store_request *r, const struct store_backe
     struct compliance *q = REQUEST_OF(r, compliance);
     q->out = (struct store_compliance){0};
     int found = backend->compliance_load(q->version, r->arena, &q->out, err);
-    if (found == 0 && q->version != 0) return err_set(err, ERR_NOT_FOUND, "there is no version %lld of the compliance configuration", (long long)q->version);
+    if (found == 0 && q->version != 0) {
+        return err_set(err, ERR_NOT_FOUND, "there is no version %lld of the compliance configuration", (long long)q->version);
+    }
     return found < 0 ? -1 : 0;
 }
 
@@ -393,7 +395,8 @@ static int compliance_save_run(struct store_request *r, const struct store_backe
     struct store_compliance newest = {0};
     if (backend->compliance_load(0, r->arena, &newest, err) < 0) return -1;
     if (newest.version != q->version) {
-        return err_set(err, ERR_CONFLICT, "the change was made to version %lld of the compliance configuration, but the newest is version %lld: look at it and change that",
+        return err_set(err, ERR_CONFLICT,
+                       "the change was made to version %lld of the compliance configuration, but the newest is version %lld: look at that first",
                        (long long)q->version, (long long)newest.version);
     }
     if (backend->compliance_add(q->version + 1, q->json, q->by, q->what, q->wall_ms, err) != 0) return -1;

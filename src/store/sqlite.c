@@ -35,7 +35,8 @@ int sqlite_fail(sqlite3 *db, const char *path, int rc, struct err *err)
         return err_set(err, ERR_IO, "the disk is full: %s could not grow", path);
     case SQLITE_BUSY:
     case SQLITE_LOCKED:
-        return err_set(err, ERR_IO, "another program keeps %s locked, for more than the %lld ms of store.lock_wait", path, (long long)lite.lock_wait_ms);
+        return err_set(err, ERR_IO, "another program keeps %s locked, for more than the %lld ms of store.lock_wait", path,
+                       (long long)lite.lock_wait_ms);
     case SQLITE_CORRUPT:
     case SQLITE_NOTADB:
         return err_set(err, ERR_IO, "%s is damaged (%s): restore it from a backup", path, why);
@@ -71,7 +72,9 @@ static const char *const statement_texts[SQL_COUNT] = {
 struct sql_call sql_call(enum sql_id id)
 {
     struct sql_call q = {0};
-    if (lite.statements[id] == NULL) q.rc = sqlite3_prepare_v3(lite.db, statement_texts[id], -1, SQLITE_PREPARE_PERSISTENT, &lite.statements[id], NULL);
+    if (lite.statements[id] == NULL) {
+        q.rc = sqlite3_prepare_v3(lite.db, statement_texts[id], -1, SQLITE_PREPARE_PERSISTENT, &lite.statements[id], NULL);
+    }
     q.st = lite.statements[id];
     return q;
 }

@@ -61,8 +61,8 @@ int sqlite_migrate(sqlite3 *db, const char *path, const struct sqlite_migration 
     }
     if (version > (int64_t)n) {
         return err_set(err, ERR_CONFLICT,
-                       "%s was written by a newer version of Signet (its schema is %lld, this program knows up to %u): run that version, or restore a backup "
-                       "made before the upgrade",
+                       "%s was written by a newer version of Signet (its schema is %lld, this program knows up to %u): run that version, "
+                       "or restore a backup made before the upgrade",
                        path, (long long)version, n);
     }
     if (version == (int64_t)n) return 0;

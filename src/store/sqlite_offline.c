@@ -31,7 +31,8 @@ int sqlite_offline_delete(int64_t account, int64_t id, struct err *err)
     return sql_run(&q, err);
 }
 
-int sqlite_offline_load(struct str user, int64_t after_id, unsigned limit, struct arena *a, struct store_offline_item **out, size_t *n, struct err *err)
+int sqlite_offline_load(struct str user, int64_t after_id, unsigned limit, struct arena *a, struct store_offline_item **out, size_t *n,
+                        struct err *err)
 {
     struct sql_call q = sql_call(SQL_OFFLINE_LOAD);
     sql_bind_text(&q, user);

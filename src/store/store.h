@@ -22,15 +22,18 @@ struct store_account {
     uint64_t created_ms, last_login_ms; /* wall clock; 0: never */
     uint64_t generation; /* differs when an account is deleted and made again */
 };
-typedef void (*store_account_fn)(void *arg, const struct store_account *account, const struct err *err); /* account NULL and err NULL: no such account */
+/* account NULL and err NULL: no such account */
+typedef void (*store_account_fn)(void *arg, const struct store_account *account, const struct err *err);
 void store_account_get(struct str user, store_account_fn fn, void *arg);
 void store_account_create(struct str user, const struct scram_keys keys[SCRAM_HASHES], store_done_fn fn, void *arg); /* ERR_EXISTS */
 void store_account_set_keys(struct str user, const struct scram_keys keys[SCRAM_HASHES], store_done_fn fn, void *arg); /* ERR_NOT_FOUND */
 void store_account_set_disabled(struct str user, bool disabled, store_done_fn fn, void *arg);
-void store_account_delete(struct str user, store_done_fn fn, void *arg); /* with all its data */
+/* With all its data, and with its unanswered subscription requests that wait at other users. Subscriptions at others stay: ending them is jsm's. */
+void store_account_delete(struct str user, store_done_fn fn, void *arg);
 void store_account_touch_login(struct str user, uint64_t wall_ms); /* no callback, may be lost */
 typedef void (*store_accounts_fn)(void *arg, const struct store_account *accounts, size_t n, const struct err *err);
-void store_account_list(struct str domain, struct str after, unsigned limit, store_accounts_fn fn, void *arg); /* in order of bare JID; domain absent: all */
+/* In order of bare JID, those after `after` (absent: from the first); domain absent: all. */
+void store_account_list(struct str domain, struct str after, unsigned limit, store_accounts_fn fn, void *arg);
 
 /* ---- a user's data, loaded when his first session or a stanza for him needs it ---- */
 enum subscription { SUBSCRIPTION_NONE, SUBSCRIPTION_TO, SUBSCRIPTION_FROM, SUBSCRIPTION_BOTH };
@@ -67,7 +70,8 @@ struct store_batch;
 struct store_batch *store_batch_new(struct str user);
 void store_batch_roster_set(struct store_batch *b, const struct store_roster_item *item, uint64_t roster_version);
 void store_batch_roster_delete(struct store_batch *b, struct str jid, uint64_t roster_version);
-void store_batch_offline_add(struct store_batch *b, const struct stanza *s, uint64_t wall_ms, unsigned max_messages); /* over max: ERR_LIMIT, nothing done */
+/* Over max: ERR_LIMIT, nothing of the batch is done. */
+void store_batch_offline_add(struct store_batch *b, const struct stanza *s, uint64_t wall_ms, unsigned max_messages);
 void store_batch_offline_delete(struct store_batch *b, int64_t id);
 void store_batch_commit(struct store_batch *take, store_done_fn fn, void *arg); /* ERR_NOT_FOUND: no such account; fn may be NULL */
 void store_batch_free(struct store_batch *b); /* one that is not committed after all; NULL is a no-op */

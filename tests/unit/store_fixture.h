@@ -205,7 +205,9 @@ static inline struct stanza *some_message(const char *body)
 {
     char text[256];
     struct err err;
-    snprintf(text, sizeof text, "<message xmlns='jabber:client' type='chat' from='bob@x.example/b' to='ann@x.example'><body>%s</body></message>", body);
+    static const char *const format =
+        "<message xmlns='jabber:client' type='chat' from='bob@x.example/b' to='ann@x.example'><body>%.64s</body></message>";
+    snprintf(text, sizeof text, format, body);
     struct stanza *s = stanza_from_text(str_of(text), &err);
     if (s == NULL) fail_msg("%s", err.text);
     return s;

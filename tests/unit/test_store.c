@@ -126,7 +126,8 @@ static void test_migrate_from_each(void **state)
         struct err err = {0};
         sqlite3 *db = open_raw();
         if (sqlite_migrate(db, "x", sqlite_migrations, from, &err) != 0) fail_msg("%s", err.text);
-        assert_int_equal(sqlite3_exec(db, "INSERT INTO account (user, domain, created_ms) VALUES ('" ANN "', 'x.example', 5)", NULL, NULL, NULL), SQLITE_OK);
+        static const char *const insert = "INSERT INTO account (user, domain, created_ms) VALUES ('" ANN "', 'x.example', 5)";
+        assert_int_equal(sqlite3_exec(db, insert, NULL, NULL, NULL), SQLITE_OK);
         sqlite3_close(db);
         fixture_start();
         assert_int_equal(do_load(ANN), ERR_NONE);
@@ -248,9 +249,11 @@ static void test_roster(void **state)
     assert_int_equal(do_create(ANN), ERR_NONE);
     static const struct str groups[] = {{"work", 4}, {"", 0}, {"a b", 3}}, fewer[] = {{"home", 4}};
     struct store_roster_item full = {
-        .jid = STR("carl@x.example"), .name = STR("Carl"), .subscription = SUBSCRIPTION_TO, .ask = true, .in_roster = true, .groups = groups, .n_groups = 3};
+        .jid = STR("carl@x.example"), .name = STR("Carl"), .subscription = SUBSCRIPTION_TO, .ask = true, .in_roster = true, .groups = groups,
+        .n_groups = 3};
     struct store_roster_item pending = {.jid = STR(BOB), .pending_in = STR("<presence xmlns='jabber:client' type='subscribe'/>")};
-    struct store_roster_item last = {.jid = STR("dora@x.example"), .subscription = SUBSCRIPTION_FROM, .approved = true, .in_roster = true, .groups = fewer, .n_groups = 1};
+    struct store_roster_item last = {
+        .jid = STR("dora@x.example"), .subscription = SUBSCRIPTION_FROM, .approved = true, .in_roster = true, .groups = fewer, .n_groups = 1};
     struct store_batch *b = store_batch_new(STR(ANN));
     store_batch_roster_set(b, &full, 1);
     store_batch_roster_set(b, &pending, 2);
@@ -264,7 +267,8 @@ static void test_roster(void **state)
     const struct store_roster_item *i = answer.user.items;
     assert_true(str_eq(i[0].jid, pending.jid) && !i[0].in_roster && str_eq(i[0].pending_in, pending.pending_in) && i[0].name.p == NULL);
     assert_int_equal(i[0].n_groups, 0);
-    assert_true(str_eq(i[1].jid, full.jid) && str_eq(i[1].name, full.name) && i[1].ask && !i[1].approved && i[1].in_roster && i[1].pending_in.p == NULL);
+    assert_true(str_eq(i[1].jid, full.jid) && str_eq(i[1].name, full.name));
+    assert_true(i[1].ask && !i[1].approved && i[1].in_roster && i[1].pending_in.p == NULL);
     assert_int_equal(i[1].subscription, SUBSCRIPTION_TO);
     assert_int_equal(i[1].n_groups, 3);
     for (unsigned g = 0; g < 3; g++) assert_true(str_eq(i[1].groups[g], groups[g]));
