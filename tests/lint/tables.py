@@ -1,0 +1,283 @@
+#!/usr/bin/python3
+"""The reference pages are made from the tables in src/tables/, so that they cannot be wrong.
+
+usage: tables.py [project directory] [--write]
+
+Without --write: fails when a page in docs/ or man/ is not what the tables say now. With it: writes the pages.
+Two rows with one id or one name are an error in either mode."""
+import os
+import sys
+
+import source
+
+NOTE = '<!-- Made from src/tables/{table} by tests/lint/tables.py --write; do not edit. -->\n\n'
+
+
+class TableError(Exception):
+    pass
+
+
+def split_arguments(text):
+    """The arguments of a macro call: text without the outer parentheses, split at the commas of the outermost level."""
+    arguments, depth, current, i = [], 0, '', 0
+    while i < len(text):
+        c = text[i]
+        if c == '"':
+            end = i + 1
+            while text[end] != '"':
+                end += 2 if text[end] == '\\' else 1
+            current += text[i:end + 1]
+            i = end + 1
+            continue
+        if c == ',' and depth == 0:
+            arguments.append(current.strip())
+            current = ''
+        else:
+            depth += (c in '([{') - (c in ')]}')
+            current += c
+        i += 1
+    return arguments + [current.strip()]
+
+
+def literal(argument):
+    """A C string literal, or several that the compiler joins, as text; anything else as it is."""
+    if not argument.startswith('"'):
+        return ' '.join(argument.split())
+    text, i, inside = '', 0, False
+    while i < len(argument):
+        c = argument[i]
+        if c == '"':
+            inside = not inside
+        elif inside and c == '\\':
+            i += 1
+            text += {'n': '\n', 't': '\t'}.get(argument[i], argument[i])
+        elif inside:
+            text += c
+        i += 1
+    return text
+
+
+def rows(base, table, macro, columns):
+    """The rows of a table as dictionaries, None when there is no such table."""
+    path = os.path.join('src/tables', table)
+    if not os.path.exists(os.path.join(base, path)):
+        return None
+    text = source.read(base, path)
+    bare = source.code(text)
+    shown = source.code(text, keep_strings=True)
+    found, at = [], 0
+    while (start := bare.find(macro + '(', at)) >= 0:
+        end, depth = start + len(macro) + 1, 1
+        while depth > 0:
+            if end >= len(bare):
+                raise TableError(f'{path}:{source.line_of(text, start)}: the row has no end')
+            depth += (bare[end] == '(') - (bare[end] == ')')
+            end += 1
+        values = [literal(a) for a in split_arguments(shown[start + len(macro) + 1:end - 1])]
+        if len(values) != len(columns):
+            raise TableError(f'{path}:{source.line_of(text, start)}: {len(values)} columns instead of {len(columns)}: {", ".join(columns)}')
+        found.append(dict(zip(columns, values), line=source.line_of(text, start)))
+        at = end
+    return found
+
+
+def refuse_doubles(table, found, *columns):
+    seen = {}
+    for row in found:
+        key = '.'.join(row[c] for c in columns)
+        if key in seen:
+            raise TableError(f'src/tables/{table}:{row["line"]}: {key} is in line {seen[key]} already')
+        seen[key] = row['line']
+
+
+def cell(text):
+    return text.replace('|', '\\|').replace('<', '&lt;').replace('\n', ' ')
+
+
+def code_cell(text):
+    return f'`{cell(text)}`' if text else ''
+
+
+def markdown_table(head, body):
+    lines = ['| ' + ' | '.join(head) + ' |', '|' + ' --- |' * len(head)]
+    lines += ['| ' + ' | '.join(r) + ' |' for r in body]
+    return '\n'.join(lines) + '\n'
+
+
+def grouped(found, column):
+    groups = {}
+    for row in found:
+        groups.setdefault(row[column], []).append(row)
+    return groups
+
+
+# options
+
+OPTION_COLUMNS = ('section', 'name', 'type', 'default', 'min', 'max', 'unit', 'help')
+
+
+def option_default(row):
+    if row['type'] == 'BOOL':
+        return 'yes' if row['default'] in ('true', '1') else 'no'
+    return row['default'] + (f' {row["unit"]}' if row['type'] == 'INT' and row['unit'] else '')
+
+
+def option_values(row):
+    if row['type'] == 'INT':
+        return f'{row["min"]} to {row["max"]}'
+    return {'BOOL': 'yes or no', 'LIST': 'words, separated by spaces', 'TEXT': 'text'}[row['type']]
+
+
+def options_page(found):
+    page = '# Options of signet.conf\n\n' + NOTE.format(table='options.def')
+    page += ('The file has `[section]` lines and `name = value` lines; a comment has a line of its own and begins with `#` or `;`. What is not '
+             'known is an error that names the line and the nearest name. Every option can also be given as `section.name=value` on the '
+             'command line.\n')
+    for section, options in grouped(found, 'section').items():
+        page += f'\n## [{section}]\n\n'
+        page += markdown_table(('Option', 'Default', 'Values', 'Meaning'),
+                               [(code_cell(o['name']), code_cell(option_default(o)), option_values(o), cell(o['help'])) for o in options])
+    return page
+
+
+def roff(text):
+    text = text.replace('\\', '\\e').replace('-', '\\-')
+    return '\n'.join('\\&' + line if line.startswith(('.', "'")) else line for line in text.split('\n'))
+
+
+def options_man(found):
+    page = ('.\\" Made from src/tables/options.def by tests/lint/tables.py --write; do not edit.\n'
+            '.TH SIGNET.CONF 5 "" "Signet" "File formats"\n'
+            '.SH NAME\nsignet.conf \\- configuration of signetd\n'
+            '.SH DESCRIPTION\n'
+            'The file has\n.RI [ section ]\nlines and\n.IR name " = " value\nlines.\n'
+            'A comment has a line of its own and begins with # or ;. Nothing behind a value is cut off, so values may contain these characters.\n'
+            'Lines are at most 65533 bytes long. What signetd does not know is an error that names the line and the nearest name.\n'
+            '.SH OPTIONS\n')
+    for section, options in grouped(found, 'section').items():
+        page += f'.SS [{section}]\n'
+        for o in options:
+            default = option_default(o)
+            says = f'Default: {default}.' if default else 'Default: empty.'
+            bounds = f' From {o["min"]} to {o["max"]}.' if o['type'] == 'INT' else ''
+            page += f'.TP\n.B {roff(o["name"])}\n{roff(o["help"])}\n{roff(says + bounds)}\n'
+    return page + '.SH SEE ALSO\n.BR signetd (8),\n.BR signetctl (1)\n'
+
+
+# metrics
+
+METRIC_COLUMNS = ('id', 'type', 'name', 'label', 'help')
+
+
+def check_metrics(found):
+    refuse_doubles('metrics.def', found, 'id')
+    refuse_doubles('metrics.def', found, 'name', 'label')
+    ended, last = set(), None
+    for row in found:
+        if row['name'] == last:
+            continue
+        if row['name'] in ended:
+            raise TableError(f'src/tables/metrics.def:{row["line"]}: rows of {row["name"]} must stand together')
+        ended.add(row['name'])
+        last = row['name']
+
+
+def metrics_page(found):
+    check_metrics(found)
+    page = '# Metrics\n\n' + NOTE.format(table='metrics.def')
+    page += 'Served for Prometheus at `GET /metrics` of `metrics.listen`. Histograms are in seconds.\n\n'
+    body = []
+    for name, metrics in grouped(found, 'name').items():
+        labels = '<br>'.join(code_cell(m['label']) for m in metrics if m['label'])
+        body.append((code_cell('signet_' + name), metrics[0]['type'].removeprefix('METRIC_').lower(), labels, cell(metrics[0]['help'])))
+    return page + markdown_table(('Metric', 'Type', 'Labels', 'Meaning'), body)
+
+
+# alarms
+
+ALARM_COLUMNS = ('id', 'severity', 'name', 'text', 'cause', 'remedy')
+
+
+def alarms_page(found):
+    refuse_doubles('alarms.def', found, 'id')
+    refuse_doubles('alarms.def', found, 'name')
+    page = '# Alarms\n\n' + NOTE.format(table='alarms.def')
+    page += 'An alarm is raised for a subject (a compliance server, say), counted while it lasts, and cleared when its cause is gone.\n'
+    for row in found:
+        if row['severity'] not in ('critical', 'warning'):
+            raise TableError(f'src/tables/alarms.def:{row["line"]}: severity {row["severity"]}; use critical or warning')
+        page += f'\n## {row["name"]}\n\n{row["severity"].capitalize()}. {row["text"]}\n\n- Likely cause: {row["cause"]}\n- What to do: {row["remedy"]}\n'
+    return page
+
+
+# events
+
+EVENT_COLUMNS = ('name', 'service', 'subject', 'key', 'kinds', 'answers', 'refusable', 'raised')
+ANSWERS = {
+    'ANY': 'PASS, PASS with the stanza changed, HANDLE, error',
+    'PASS': 'PASS',
+    'PASS_UNMODIFIED': 'PASS with the stanza unchanged',
+    'PASS_EMPTY': 'PASS without a stanza',
+    'NONE': 'none is waited for',
+}
+KEYS = {'PAIR': 'the pair of bare JIDs', 'USER': "the user's bare JID", 'ROOM': 'the room'}
+SERVICES = {'JSM': 'Session manager (JSM)', 'TC': 'Text conferencing (TC)'}
+
+
+def events_page(found):
+    refuse_doubles('events.def', found, 'name')
+    page = '# Events\n\n' + NOTE.format(table='events.def')
+    page += ('What compliance servers are asked about. *Can stop it*: another answer than PASS stops what is about to happen; else everything but '
+             'PASS counts as PASS, with an alarm. *Balanced by*: events of one such key go to the same one of several equal compliance servers.\n')
+    for service, events in grouped(found, 'service').items():
+        page += f'\n## {SERVICES.get(service, service)}\n\n'
+        body = []
+        for e in events:
+            kinds = [k.strip() for k in e['kinds'].replace('PACKET_', '').lower().split('|')]
+            types = 'all' if kinds == ['all'] else ', '.join(kinds)
+            body.append((code_cell(e['name']), cell(e['raised']), cell(e['subject']), types if service == 'JSM' else '', ANSWERS.get(e['answers'], e['answers']),
+                         'yes' if e['refusable'] == '1' else 'no', KEYS.get(e['key'], e['key'])))
+        page += markdown_table(('Event', 'When', 'Carries', 'Packet types', 'Answers', 'Can stop it', 'Balanced by'), body)
+    return page
+
+
+# (table, macro, columns, columns that must not repeat together, the pages)
+TABLES = [
+    ('options.def', 'OPTION', OPTION_COLUMNS, ('section', 'name'), [('docs/options.md', options_page), ('man/signet.conf.5', options_man)]),
+    ('metrics.def', 'METRIC', METRIC_COLUMNS, ('id',), [('docs/metrics.md', metrics_page)]),
+    ('alarms.def', 'ALARM', ALARM_COLUMNS, ('id',), [('docs/alarms.md', alarms_page)]),
+    ('events.def', 'EVENT', EVENT_COLUMNS, ('name',), [('docs/events.md', events_page)]),
+]
+
+
+def make_pages(base):
+    pages, problems = {}, []
+    for table, macro, columns, key, makers in TABLES:
+        try:
+            found = rows(base, table, macro, columns)
+            if found is None:
+                continue
+            refuse_doubles(table, found, *key)
+            pages.update((path, make(found)) for path, make in makers)
+        except TableError as error:
+            problems.append(str(error))
+    return pages, problems
+
+
+def main():
+    base = source.root()
+    pages, problems = make_pages(base)
+    for path, text in pages.items():
+        full = os.path.join(base, path)
+        if '--write' in sys.argv:
+            os.makedirs(os.path.dirname(full), exist_ok=True)
+            with open(full, 'w', encoding='utf-8') as f:
+                f.write(text)
+        elif not os.path.exists(full):
+            problems.append(f'{path} is missing; run tests/lint/tables.py --write')
+        elif source.read(base, path) != text:
+            problems.append(f'{path} is not what the tables say; run tests/lint/tables.py --write')
+    source.finish('tables', problems, len(pages))
+
+
+main()
