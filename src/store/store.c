@@ -328,6 +328,7 @@ static void *store_thread(void *arg)
     while (store_next_group(&group)) {
         uint64_t start = clock_us();
         store_run_group(&group);
+        store_watch_depth(atomic_load_explicit(&store.depth_seen, memory_order_relaxed)); /* else the alarm would stay until the next request */
         atomic_fetch_add_explicit(&store.busy_us, clock_us() - start, memory_order_relaxed);
     }
     return NULL;

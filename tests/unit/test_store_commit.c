@@ -1,5 +1,6 @@
 /* The store's promises on order and durability: group commit, each failure alone, nothing answered that isn't on disk, nothing dropped. */
 #include "store_fixture.h"
+#include "base/alarm.h"
 #include "base/clock.h"
 #include "base/metric.h"
 #include "io/worker.h"
@@ -447,16 +448,29 @@ static void no_op(unsigned worker)
     (void)worker;
 }
 
+static void count_slow_alarms(void *arg, const struct alarm_view *view)
+{
+    unsigned *n = arg;
+    if (view->id != ALARM_STORE_SLOW) return;
+    n[0] += (unsigned)view->count;
+    n[1] += view->active;
+}
+
+/* Workers never wait: their requests go beyond store.queue_requests, and an alarm tells of it. */
 static void test_workers(void **state)
 {
     (void)state;
     struct err err;
+    store_stop();
+    fixture_config.store_queue_requests = 100;
+    fixture_start();
     assert_int_equal(workers_start(N_WORKERS, no_op, &err), 0);
     for (uint32_t i = 0; i < N_WORKERS; i++) {
         memset(&askers[i], 0, sizeof askers[i]);
         snprintf(askers[i].user, sizeof askers[i].user, "w%u@x.example", i);
         assert_int_equal(do_create(askers[i].user), ERR_NONE);
     }
+    store_fault_slow(5);
     uint64_t before = commits();
     for (uint32_t i = 0; i < N_WORKERS; i++) {
         askers[i].msg.run = asker_run;
@@ -467,6 +481,13 @@ static void test_workers(void **state)
         usleep(1000);
     }
     assert_true(commits() - before < N_WORKERS * PER_WORKER);
+    unsigned slow[2] = {0, 0};
+    alarm_each(count_slow_alarms, slow);
+    assert_true(slow[0] >= 1);
+    store_stop();
+    slow[1] = 0;
+    alarm_each(count_slow_alarms, slow);
+    assert_int_equal(slow[1], 0);
     workers_stop(no_op);
 }
 
