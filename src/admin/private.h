@@ -1,0 +1,57 @@
+/* Inside the admin API: one request, the route table, and waiting for the store from an admin thread. */
+#ifndef SIGNET_ADMIN_PRIVATE_H
+#define SIGNET_ADMIN_PRIVATE_H
+#include "admin/api.h"
+#include "broker/profile.h"
+#include "xmpp/jid.h"
+#include <jansson.h>
+#include <pthread.h>
+
+#define ADMIN_MAX_PARTS 3
+struct request {
+    const char *method, *path;
+    struct arena *arena;
+    char *parts[ADMIN_MAX_PARTS]; /* what the '*' of the route's pattern stood for, decoded */
+    json_t *body; /* an object, or NULL */
+    const char *(*query)(struct request *rq, const char *name); /* a query argument, or NULL */
+    void *connection;
+    json_t *out; /* the answer; the handler's reference is taken */
+    struct buf text; /* or a plain-text answer */
+};
+struct route {
+    const char *method, *pattern; // "/v1/users/*"
+    int (*handle)(struct request *rq, struct err *err);
+};
+extern const struct route user_routes[], compliance_routes[], status_routes[]; /* each ends with method NULL */
+
+/* The daemon's facts. */
+struct admin_facts {
+    const struct config *config;
+    const char *node;
+    const struct admin_ops *ops;
+    uint64_t started_wall_ms;
+};
+extern struct admin_facts admin;
+
+/* ---- waiting for an answer of the store on an admin thread ---- */
+struct waiter {
+    pthread_mutex_t lock;
+    pthread_cond_t cond;
+    bool done, failed;
+    struct err err;
+};
+#define WAITER_INIT {.lock = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER}
+void waiter_answer(struct waiter *w, const struct err *err); /* from the callback */
+void waiter_done(void *arg, const struct err *err); /* a store_done_fn whose arg is the waiter */
+must_check int waiter_wait(struct waiter *w, struct err *err);
+
+/* ---- fields of a request's body ---- */
+must_check const char *body_text(struct request *rq, const char *name, struct err *err); /* required */
+must_check int request_jid(struct request *rq, const char *text, bool account, struct jid *out, struct err *err); /* account: local@served-domain */
+void json_stamp(json_t *object, const char *name, uint64_t wall_ms); /* null when 0 */
+
+/* trace.c: the last events and verdicts, for `signetctl events watch` */
+json_t *trace_read(uint64_t after, unsigned wait_ms); /* {"next": n, "lost": m, "events": [...]}; blocks */
+void trace_stop(void);
+
+#endif
