@@ -132,7 +132,7 @@ def options_page(found):
     page = '# Options of signet.conf\n\n' + NOTE.format(table='options.def')
     page += ('The file has `[section]` lines and `name = value` lines; a comment has a line of its own and begins with `#` or `;`. What is not '
              'known is an error that names the line and the nearest name. Every option can also be given as `section.name=value` on the '
-             'command line.\n')
+             'command line: `signetd -o section.name=value`.\n')
     for section, options in grouped(found, 'section').items():
         page += f'\n## [{section}]\n\n'
         page += markdown_table(('Option', 'Default', 'Values', 'Meaning'),
@@ -215,9 +215,9 @@ def alarms_page(found):
 EVENT_COLUMNS = ('name', 'service', 'subject', 'key', 'kinds', 'answers', 'refusable', 'raised')
 ANSWERS = {
     'ANY': 'PASS, PASS with the stanza changed, HANDLE, error',
-    'PASS': 'PASS',
-    'PASS_UNMODIFIED': 'PASS with the stanza unchanged',
-    'PASS_EMPTY': 'PASS without a stanza',
+    'PASS': 'PASS; a stanza in it is ignored',
+    'PASS_UNMODIFIED': 'PASS, also with the stanza unchanged',
+    'PASS_EMPTY': 'PASS with nothing in it',
     'NONE': 'none is waited for',
 }
 KEYS = {'PAIR': 'the pair of bare JIDs', 'USER': "the user's bare JID", 'ROOM': 'the room'}
