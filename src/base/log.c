@@ -23,6 +23,7 @@
 #include "base/clock.h"
 #include "base/metric.h"
 
+#define JOURNAL_SOCKET "/run/systemd/journal/socket"
 enum { LOG_TEXT_MAX = 16 * 1024, LOG_STACK_TEXT = 1024, LOG_THREAD_SIZE = 32 };
 enum log_target { LOG_TO_STDERR, LOG_TO_FILE, LOG_TO_JOURNALD };
 
@@ -64,6 +65,11 @@ int log_start(enum log_level level, const char *format, const char *target, stru
     if (!json && strcmp(format, "text") != 0) return err_set(err, ERR_INVALID, "log.format: '%s' is not a format; use text or json", format);
     enum log_target to = strcmp(target, "stderr") == 0 ? LOG_TO_STDERR : strcmp(target, "journald") == 0 ? LOG_TO_JOURNALD : LOG_TO_FILE;
     if (*target == '\0') return err_set(err, ERR_INVALID, "log.target is empty; use stderr, journald or the path of a file");
+    /* libsystemd calls it a success when there is no journal to write to. */
+    if (to == LOG_TO_JOURNALD && access(JOURNAL_SOCKET, W_OK) != 0) {
+        return err_set(err, ERR_IO, "log.target: there is no journald here (%s: %s); use stderr or the path of a file", JOURNAL_SOCKET,
+                       strerror(errno));
+    }
     int fd = -1;
     if (to == LOG_TO_FILE && (fd = log_open_file(target, err)) < 0) return -1;
     pthread_mutex_lock(&lock);
