@@ -47,7 +47,7 @@ LIBRARIES = [
     (r'sqlite3\.h', ('src/store', 'servers/recorder'), 'the database is reached through store/'),
     (r'libpq.*\.h', ('src/store',), 'the database is reached through store/'),
     (r'nats.*\.h', ('src/cluster',), "the bus is cluster/'s"),
-    (r'ini\.h', ('src/base',), 'the configuration is read by base/config'),
+    (r'ini\.h', ('src/base', 'servers'), 'the configuration is read by base/config'),
     (r'systemd/sd-journal\.h', ('src/base',), 'the log is written by base/log'),
     (r'systemd/.*', ('src/signetd',), "the service manager is talked to by signetd's main"),
     (r'curl/.*', ('src/signetctl',), "HTTP requests are signetctl's"),
