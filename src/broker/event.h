@@ -22,6 +22,16 @@ struct event {
     size_t bytes; /* about what it costs in a queue */
     struct event_private *priv;
 };
+struct event_facts { /* what an event is made of; all borrowed and copied, the subject referenced */
+    enum event_id id;
+    const struct stanza *subject;
+    struct str session, room, key;
+    enum event_copy copy;
+    const struct event_candidate *candidates;
+    unsigned n_candidates;
+};
+struct event *event_new(const struct event_facts *facts); /* raised now, a new id */
+struct event *event_with_subject(const struct event *e, const struct stanza *subject); /* the same event, its stanza changed by an answer */
 struct event *event_ref(const struct event *e);
 void event_unref(struct event *e);
 void event_ids_start(const char *node, uint32_t boot); /* before any is made */

@@ -2,8 +2,9 @@
  *
  * An entry goes through stages (a number that only grows; e.g. e_DELIVER 1, es_IN 3); in each it may have asks under way, each at a place in its chain.
  * An ask at (stage, step) may be SENT only when the entry ahead has sent everything it will ever send at or below (stage, step), i.e. progress(ahead) >= it.
- * progress(entry) = the least (stage, step) that an ask of it has yet to send or has sent last; an entry without asks stands at its stage; a finished one is
- * infinitely far. Effects are APPLIED only by the head of the lane. Pure state: no time, no I/O. */
+ * progress(entry) = the least (stage, step) that an ask of it has yet to send or has sent last. An entry that has come to a stage and asked nothing yet stands
+ * just before it; once its asks of a stage are done, or it had none to make (lane_skip), it stands at the stage's end; one that has left is infinitely far.
+ * Effects are APPLIED only by the head of the lane. Pure state: no time, no I/O. */
 #ifndef SIGNET_BROKER_LANE_H
 #define SIGNET_BROKER_LANE_H
 #include "base/list.h"
@@ -15,9 +16,10 @@ struct lane_set { /* the lanes of one owner (a session's sending lanes, a user's
     size_t entries;
 };
 struct lane_entry; /* embedded in the raiser's own struct; zeroed before lane_enter */
-struct lane_ask { /* embedded in a hold: one question under way for an entry */
+struct lane_ask { /* embedded in a hold: one question under way for an entry; zeroed at first */
     struct list node; /* in entry->asks */
-    struct lane_entry *entry;
+    struct list ready; /* in the lane's list of those whose turn has come */
+    struct lane_entry *entry; /* NULL: in no order, or its entry has left */
     uint64_t place; /* (stage << 32 | step) it has sent or waits to send */
     bool sent;
     void (*send_now)(struct lane_ask *ask); /* its turn in the order has come */
@@ -27,6 +29,8 @@ struct lane_entry {
     struct lane *lane; /* NULL: in none, everything is allowed at once */
     struct list asks;
     uint32_t stage;
+    uint64_t reach; /* private: those behind may send at places below it */
+    bool asked, more, told; /* private */
     /* The entry has become head of its lane: waiting effects may be applied. Called from lane_leave of the one ahead (never before return of lane_enter).
      * May call lane_leave. */
     void (*on_head)(struct lane_entry *entry);
@@ -35,9 +39,15 @@ void lane_enter(struct lane_set *set, struct str key, struct lane_entry *entry);
 bool lane_is_head(const struct lane_entry *entry);
 void lane_leave(struct lane_entry *entry); /* its effect is done (or it died); the next becomes head; no-op when in no lane */
 void lane_stage(struct lane_entry *entry, uint32_t stage); /* the entry has gone on to this stage; lets those behind send */
-/* The hold's side: wants to send at (current stage, step). Returns true: send now (ask->sent is set); false: send_now() will be called. Repeated for each step. */
+/* true: several raises of this stage follow (es_IN per session): those behind don't send at it until false says that the last was made. */
+void lane_more(struct lane_entry *entry, bool more);
+
+/* The hold's side. Wants to send at (current stage, step). Returns true: send now (ask->sent is set), then call lane_ask_sent(); false: send_now() will be
+ * called, never before return. Repeated for each step; an ask keeps the stage it began with, and goes by ask->entry from then on (entry is not looked at). */
 bool lane_ask(struct lane_entry *entry, struct lane_ask *ask, uint32_t step);
-void lane_ask_done(struct lane_ask *ask); /* its final verdict is there */
+void lane_ask_sent(struct lane_ask *ask); /* it is sent: those behind may follow (send_now() of theirs may be called) */
+void lane_ask_done(struct lane_ask *ask); /* its final verdict is there; no-op when it is in no order */
+void lane_skip(struct lane_entry *entry); /* a question was raised that asks nobody */
 void lane_set_free(struct lane_set *set); /* must be empty of entries */
 
 #endif

@@ -1,0 +1,41 @@
+/* What happens to events, as counters, alarms and log lines: one row of src/tables/hold_news.def each. */
+#include "base/log.h"
+#include "broker/hold.h"
+
+static const struct {
+    const char *name;
+    enum metric_id metric;
+    enum alarm_id alarm; /* ALARM_COUNT: none */
+    enum log_level level;
+    const char *text;
+} news_rows[] = {
+#define HOLD_NEWS(id, name, metric, alarm, level, text) [HOLD_##id] = {name, metric, alarm, level, text},
+#include "tables/hold_news.def"
+#undef HOLD_NEWS
+};
+
+const char *hold_news_name(enum hold_news news) { return news_rows[news].name; }
+
+static void report_log(const struct hold_report *r, const char *subject)
+{
+    char id[EVENT_ID_SIZE] = "";
+    if (r->event != NULL) (void)event_id_text(r->event, id);
+    log_at(news_rows[r->news].level, "broker", "%s%s%s: %s%s%s%s%s", r->event != NULL ? event_catalogue[r->id].name : "answer", r->event != NULL ? " " : "", id,
+           news_rows[r->news].text, subject[0] != '\0' ? ", " : "", subject, r->detail != NULL ? ": " : "", r->detail != NULL ? r->detail : "");
+}
+
+void hold_report_count(const struct hold_report *r)
+{
+    bool asks_nobody = r->event == NULL && (r->news == HOLD_RAISED || r->news == HOLD_VERDICT);
+    if (asks_nobody) return;
+    const char *subject = r->link != LINK_ID_NONE ? link_component(r->link) : r->profile != NULL ? r->profile : "";
+    metric_inc(news_rows[r->news].metric);
+    if (r->news == HOLD_RAISED) metric_add(METRIC_EVENTS_WAITING, 1);
+    if (r->news == HOLD_VERDICT) {
+        metric_add(METRIC_EVENTS_WAITING, -1);
+        metric_observe_us(METRIC_EVENTS_TIME, r->took_us);
+    }
+    if (news_rows[r->news].alarm != ALARM_COUNT)
+        alarm_raise(news_rows[r->news].alarm, subject, "%s %s", event_catalogue[r->id].name, r->detail != NULL ? r->detail : news_rows[r->news].text);
+    if (log_enabled(news_rows[r->news].level)) report_log(r, subject);
+}
