@@ -133,7 +133,6 @@ static void begin_tls(struct c2s *c, size_t left)
     xml_parser_restart(c->parser);
     c->header_sent = false;
     c->domain = STR_NONE;
-    c2s_move_to(c, C2S_HEADER);
     if (c2s_start_tls(c, &err) < 0) {
         log_error("c2s", "%s: cannot start TLS: %s", c->peer, err.text);
         c2s_end(c, false, err.text);
@@ -217,8 +216,8 @@ static bool is_stanza(const struct xml_element *e)
 
 static void on_error(struct c2s *c, const struct xml_element *e)
 {
-    const char *condition = e->n_children ? "" : "?";
-    log_info("c2s", "%s: the client sent a stream error: %s" STR_FMT, c->peer, condition, STR_ARG(e->n_children ? e->children[0].name : STR("")));
+    struct str condition = e->n_children ? e->children[0].name : STR("without a condition");
+    log_info("c2s", "%s: the client sent a stream error: " STR_FMT, c->peer, STR_ARG(condition));
     c2s_close(c, NULL, NULL);
 }
 

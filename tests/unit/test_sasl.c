@@ -378,10 +378,17 @@ static int teardown(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_right_password), cmocka_unit_test(test_wrong_password), cmocka_unit_test(test_authzid),
-        cmocka_unit_test(test_unknown_user),   cmocka_unit_test(test_account_without_keys),
-        cmocka_unit_test(test_channel_binding), cmocka_unit_test(test_offered), cmocka_unit_test(test_malformed),
-        cmocka_unit_test(test_final), cmocka_unit_test(test_log_text), cmocka_unit_test(test_secret_file),
+        cmocka_unit_test(test_right_password),
+        cmocka_unit_test(test_wrong_password),
+        cmocka_unit_test(test_authzid),
+        cmocka_unit_test(test_unknown_user),
+        cmocka_unit_test(test_account_without_keys),
+        cmocka_unit_test(test_channel_binding),
+        cmocka_unit_test(test_offered),
+        cmocka_unit_test(test_malformed),
+        cmocka_unit_test(test_final),
+        cmocka_unit_test(test_log_text),
+        cmocka_unit_test(test_secret_file),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

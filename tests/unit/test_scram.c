@@ -82,7 +82,14 @@ static void test_preparation(void **state)
     assert_int_equal(scram_keys_make(SCRAM_SHA256, STR("p\xC3\xA4ss w\xC3\xB6rt"), 10, &keys, &err), 0);
     assert_true(scram_keys_match(SCRAM_SHA256, STR("pa\xCC\x88ss\xC2\xA0w\xC3\xB6rt"), &keys));
 
-    static const struct str bad[] = {{"", 0}, {"a\0b", 3}, {"a\nb", 3}, {"\xC2\xAD", 2}, {"\xFF\xFE", 2}, {"\xD8\xA7" "1", 3}};
+    static const struct str bad[] = {{"", 0},
+                                     {"a\0b", 3},
+                                     {"a\nb", 3},
+                                     {"\xC2\xAD", 2},
+                                     {"\xFF\xFE", 2},
+                                     {"\xD8\xA7"
+                                      "1",
+                                      3}};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         assert_int_equal(scram_keys_make(SCRAM_SHA256, bad[i], 10, &keys, &err), -1);
         assert_int_equal(err.code, ERR_INVALID);
