@@ -1,0 +1,235 @@
+/* TLS contexts: what is the same for all connections of one kind.
+ *
+ * TLS 1.2 at least, forward secrecy and AEAD only, no compression, no renegotiation, and no session tickets: XMPP connections live long, so
+ * resumption gains little, and without it a stolen ticket key opens nothing. Idle sessions give their record buffers back. */
+#include "io/tls.h"
+#include "io/private.h"
+#include <arpa/inet.h>
+#include <openssl/err.h>
+#include <openssl/x509v3.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+enum { ALPN_MAX = 64 };
+
+struct tls_context {
+    _Atomic unsigned refs;
+    SSL_CTX *ctx;
+    bool server, verify_host;
+    unsigned char alpn[ALPN_MAX + 1]; /* as on the wire: length, name */
+    unsigned alpn_len;
+};
+
+static const char ciphers_12[] = "ECDHE+AESGCM:ECDHE+CHACHA20:DHE+AESGCM:!aNULL:!PSK";
+
+void tls_error_text(const SSL *ssl, char *out, size_t size)
+{
+    unsigned long code = ERR_get_error();
+    const char *reason = code == 0 ? NULL : ERR_reason_error_string(code);
+    ERR_clear_error();
+    long verify = ssl == NULL ? X509_V_OK : SSL_get_verify_result(ssl);
+    if (verify != X509_V_OK && ERR_GET_REASON(code) == SSL_R_CERTIFICATE_VERIFY_FAILED) {
+        snprintf(out, size, "the peer's certificate is not accepted: %s", X509_verify_cert_error_string(verify));
+    } else {
+        snprintf(out, size, "%s", reason != NULL ? reason : "unknown reason");
+    }
+}
+
+/* A key with a pass phrase cannot be used; without this OpenSSL would ask on the terminal. */
+static int no_passphrase(char *buf, int size, int writing, void *arg)
+{
+    (void)buf;
+    (void)size;
+    (void)writing;
+    (void)arg;
+    return -1;
+}
+
+static struct tls_context *context_new(const SSL_METHOD *method, bool server, struct err *err)
+{
+    SSL_CTX *ctx = SSL_CTX_new(method);
+    if (ctx == NULL || SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION) != 1 || SSL_CTX_set_cipher_list(ctx, ciphers_12) != 1) {
+        char text[200];
+        tls_error_text(NULL, text, sizeof text);
+        err_set(err, ERR_INTERNAL, "cannot make a TLS context: %s", text);
+        SSL_CTX_free(ctx);
+        return NULL;
+    }
+    SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+    SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET | SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION);
+    SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
+    SSL_CTX_set_default_passwd_cb(ctx, no_passphrase);
+    struct tls_context *t = x_calloc(1, sizeof *t);
+    atomic_init(&t->refs, 1);
+    t->ctx = ctx;
+    t->server = server;
+    return t;
+}
+
+/* RFC 7301: a client that names protocols, but not ours, has come to the wrong place. One that names none is fine. */
+static int select_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_len, const unsigned char *in, unsigned in_len, void *arg)
+{
+    struct tls_context *t = arg;
+    unsigned char *chosen = NULL;
+    (void)ssl;
+    if (SSL_select_next_proto(&chosen, out_len, t->alpn, t->alpn_len, in, in_len) != OPENSSL_NPN_NEGOTIATED) return SSL_TLSEXT_ERR_ALERT_FATAL;
+    *out = chosen;
+    return SSL_TLSEXT_ERR_OK;
+}
+
+static int load_pair(SSL_CTX *ctx, const char *cert_path, const char *key_path, struct err *err)
+{
+    char text[200];
+    ERR_clear_error();
+    if (SSL_CTX_use_certificate_chain_file(ctx, cert_path) != 1) {
+        tls_error_text(NULL, text, sizeof text);
+        return err_set(err, ERR_INVALID, "cannot use the certificate %s: %s; a PEM file with the certificate and its chain would be right", cert_path, text);
+    }
+    if (SSL_CTX_use_PrivateKey_file(ctx, key_path, SSL_FILETYPE_PEM) != 1) {
+        tls_error_text(NULL, text, sizeof text);
+        return err_set(err, ERR_INVALID, "cannot use the private key %s: %s; the PEM key of %s, without a pass phrase, would be right", key_path, text, cert_path);
+    }
+    if (SSL_CTX_check_private_key(ctx) != 1) {
+        tls_error_text(NULL, text, sizeof text);
+        return err_set(err, ERR_INVALID, "the private key %s is not the one of the certificate %s: %s", key_path, cert_path, text);
+    }
+    return 0;
+}
+
+struct tls_context *tls_server_new(const char *cert_path, const char *key_path, const char *alpn, struct err *err)
+{
+    size_t n = alpn == NULL ? 0 : strlen(alpn);
+    if (n > ALPN_MAX) {
+        err_set(err, ERR_INVALID, "the protocol name \"%s\" is longer than %d bytes", alpn, ALPN_MAX);
+        return NULL;
+    }
+    struct tls_context *t = context_new(TLS_server_method(), true, err);
+    if (t == NULL) return NULL;
+    SSL_CTX_set_options(t->ctx, SSL_OP_CIPHER_SERVER_PREFERENCE);
+    SSL_CTX_set_num_tickets(t->ctx, 0);
+    SSL_CTX_set_dh_auto(t->ctx, 1);
+    if (load_pair(t->ctx, cert_path, key_path, err) != 0) {
+        tls_unref(t);
+        return NULL;
+    }
+    if (n > 0) {
+        t->alpn[0] = (unsigned char)n;
+        memcpy(t->alpn + 1, alpn, n);
+        t->alpn_len = (unsigned)n + 1;
+        SSL_CTX_set_alpn_select_cb(t->ctx, select_alpn, t);
+    }
+    return t;
+}
+
+struct tls_context *tls_client_new(const char *ca_path, bool verify_host, struct err *err)
+{
+    struct tls_context *t = context_new(TLS_client_method(), false, err);
+    if (t == NULL) return NULL;
+    struct stat st;
+    int rc;
+    ERR_clear_error();
+    if (ca_path == NULL) {
+        rc = SSL_CTX_set_default_verify_paths(t->ctx);
+    } else if (stat(ca_path, &st) == 0 && S_ISDIR(st.st_mode)) {
+        rc = SSL_CTX_load_verify_dir(t->ctx, ca_path);
+    } else {
+        rc = SSL_CTX_load_verify_file(t->ctx, ca_path);
+    }
+    if (rc != 1) {
+        char text[200];
+        tls_error_text(NULL, text, sizeof text);
+        err_set(err, ERR_INVALID, "cannot use the trusted certificates %s: %s", ca_path == NULL ? "of the system" : ca_path, text);
+        tls_unref(t);
+        return NULL;
+    }
+    t->verify_host = verify_host;
+    SSL_CTX_set_verify(t->ctx, SSL_VERIFY_PEER, NULL);
+    /* A server's own certificate may be the trusted one: how self-signed compliance servers are pinned. */
+    X509_VERIFY_PARAM_set_flags(SSL_CTX_get0_param(t->ctx), X509_V_FLAG_PARTIAL_CHAIN);
+    return t;
+}
+
+struct tls_context *tls_ref(struct tls_context *t)
+{
+    atomic_fetch_add_explicit(&t->refs, 1, memory_order_relaxed);
+    return t;
+}
+
+void tls_unref(struct tls_context *t)
+{
+    if (t == NULL || atomic_fetch_sub_explicit(&t->refs, 1, memory_order_acq_rel) != 1) return;
+    SSL_CTX_free(t->ctx);
+    free(t);
+}
+
+/* Each session holds a reference to its context, because the ALPN callback uses it: the context is the session's extra data, unreferenced
+ * when OpenSSL frees the session. */
+static void on_session_freed(void *parent, void *ptr, CRYPTO_EX_DATA *ad, int idx, long argl, void *argp)
+{
+    (void)parent;
+    (void)ad;
+    (void)idx;
+    (void)argl;
+    (void)argp;
+    tls_unref(ptr);
+}
+
+static int session_index;
+static void make_index(void) { session_index = SSL_get_ex_new_index(0, NULL, NULL, NULL, on_session_freed); }
+
+static int context_index(void)
+{
+    static CRYPTO_ONCE once = CRYPTO_ONCE_STATIC_INIT;
+    CRYPTO_THREAD_run_once(&once, make_index);
+    return session_index;
+}
+
+/* The name for SNI and, if asked for, for checking the certificate; an IP address is never sent as SNI (RFC 6066, 3). */
+static int set_name(const struct tls_context *t, SSL *ssl, const char *name)
+{
+    unsigned char addr[16];
+    bool is_ip = inet_pton(AF_INET, name, addr) == 1 || inet_pton(AF_INET6, name, addr) == 1;
+    if (!is_ip && SSL_set_tlsext_host_name(ssl, name) != 1) return -1;
+    if (!t->verify_host) return 0;
+    X509_VERIFY_PARAM *param = SSL_get0_param(ssl);
+    X509_VERIFY_PARAM_set_hostflags(param, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+    return (is_ip ? X509_VERIFY_PARAM_set1_ip_asc(param, name) : X509_VERIFY_PARAM_set1_host(param, name, 0)) == 1 ? 0 : -1;
+}
+
+SSL *tls_session_new(struct tls_context *ctx, bool server, const char *name, struct err *err)
+{
+    char text[200];
+    if (server != ctx->server) {
+        err_set(err, ERR_INVALID, "a TLS context for the %s side was given to the other one", ctx->server ? "server" : "client");
+        return NULL;
+    }
+    if (!server && ctx->verify_host && name == NULL) {
+        err_set(err, ERR_INVALID, "the peer's certificate is to be checked, but no name was given");
+        return NULL;
+    }
+    ERR_clear_error();
+    SSL *ssl = SSL_new(ctx->ctx);
+    BIO *in = BIO_new(BIO_s_mem());
+    BIO *out = BIO_new(BIO_s_mem());
+    if (ssl == NULL || in == NULL || out == NULL || (!server && name != NULL && set_name(ctx, ssl, name) != 0) ||
+        SSL_set_ex_data(ssl, context_index(), ctx) != 1) {
+        tls_error_text(NULL, text, sizeof text);
+        err_set(err, ERR_INTERNAL, "cannot begin TLS: %s", text);
+        SSL_free(ssl);
+        BIO_free(in);
+        BIO_free(out);
+        return NULL;
+    }
+    tls_ref(ctx); /* given back by on_session_freed */
+    BIO_set_mem_eof_return(in, -1); /* empty means "later", not the end */
+    BIO_set_mem_eof_return(out, -1);
+    SSL_set_bio(ssl, in, out);
+    if (server) {
+        SSL_set_accept_state(ssl);
+    } else {
+        SSL_set_connect_state(ssl);
+    }
+    return ssl;
+}
