@@ -136,6 +136,7 @@ static void in_effects_done(struct effects *fx, const struct err *failed)
 static void incoming_run_row(struct incoming *in)
 {
     in->step = IN_EFFECTS;
+    lane_stage(&in->lane, ++in->stage);
     in->fx_used = true;
     effects_init(&in->fx, in->user, NULL, in->parcel->ticket, in->lane.lane != NULL ? &in->lane : NULL, in->stanza);
     in->fx.done = in_effects_done;
@@ -165,12 +166,14 @@ static void ask_sessions(struct incoming *in, struct session **chosen, unsigned 
     in->deliveries = n == 1 ? &in->one : x_calloc(n, sizeof(*in->deliveries));
     in->n_deliveries = n;
     in->asking = 1;
+    lane_more(&in->lane, true);
     for (unsigned i = 0; i < n; i++) {
         struct delivery *d = &in->deliveries[i];
         bool now = deliver_ask(d, chosen[i], stanza_ref(in->stanza), COPY_NONE, in->lane.lane != NULL ? &in->lane : NULL, copy_ready);
         d->owner = in;
         if (!now) in->asking++;
     }
+    lane_more(&in->lane, false);
     if (--in->asking == 0) copies_answered(in);
 }
 
