@@ -79,6 +79,8 @@ struct xml_node {
 };
 /* Parses a sequence of elements and text whose default namespace is default_ns; returns a nameless root holding them, or NULL. */
 must_check struct xml_node *xml_tree_parse(struct arena *a, struct str bytes, const char *default_ns, struct err *err);
+/* Finds the elements of such a sequence without making a tree: *children is in the arena. */
+must_check int xml_children_index(struct arena *a, struct str bytes, const char *default_ns, struct xml_child **children, unsigned *n_children, struct err *err);
 struct xml_node *xml_node_child(const struct xml_node *n, const char *name, const char *ns); /* first match; NULL name or ns: any; elements only */
 struct xml_node *xml_node_next(const struct xml_node *n, const char *name, const char *ns); /* next matching sibling */
 struct str xml_node_attr(const struct xml_node *n, const char *name); /* without namespace; STR_NONE when absent */

@@ -6,6 +6,8 @@
 void xml_add_text(struct buf *b, struct str text); /* escapes & < > */
 void xml_add_attr_value(struct buf *b, struct str text); /* escapes & < > ' " and tab, newline, return */
 void xml_add_attr(struct buf *b, const char *name, struct str value); /* " name='value'"; nothing when the value is absent */
+/* Attributes of one element, with declarations of the prefixes they need. */
+void xml_add_attributes(struct buf *b, const struct xml_attribute *attributes, unsigned n);
 /* Serialises a node (element or text) for a place where the default namespace is default_ns and no prefix is declared. */
 void xml_add_node(struct buf *b, const struct xml_node *n, const char *default_ns);
 /* Is the text storable in XML 1.0 (UTF-8, no control characters)? */
