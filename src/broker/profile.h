@@ -44,14 +44,17 @@ must_check struct compliance_config *compliance_config_parse(struct str json, in
 json_t *compliance_config_json(const struct compliance_config *c, bool with_passwords); /* without: "password_set": true instead */
 must_check int compliance_config_check(const struct compliance_config *c, struct err *err); /* the whole: names, references, collisions, duplicates */
 /* Edits: each checks what it can; compliance_config_check() comes before saving. Fields absent from `fields` keep their value (update) or take the default (add).
- * Fields of a server: name description host port password direction tls tls_ca. Warnings (bounce + fire and forget, a row that can never match) are
+ * Fields of a server: name description host port password direction tls tls_ca; of a profile: name description rows, a row being
+ * {"event": "es_IN", "packet": "message", "handling": "bounce", "fire_and_forget": false}; a TC row has no packet. `name` in an update that differs renames,
+ * which is refused while assigned. An unknown field is an error. Warnings (bounce + fire and forget, a row that can never match) are
  * added to `warnings` (a JSON array) when it is not NULL. */
 must_check int compliance_server_put(struct compliance_config *c, const char *name, const json_t *fields, bool add, struct err *err);
 must_check int compliance_server_delete(struct compliance_config *c, const char *name, struct err *err); /* refused while assigned */
 must_check int compliance_profile_put(struct compliance_config *c, const char *name, const json_t *fields, bool add, json_t *warnings, struct err *err); /* description, rows[] */
 must_check int compliance_profile_delete(struct compliance_config *c, const char *name, struct err *err);
 must_check int compliance_profile_move(struct compliance_config *c, const char *name, int by, struct err *err); /* -1: one up */
-must_check int compliance_assign(struct compliance_config *c, const char *node, const char *server, const char *profile, struct err *err); /* one profile per server */
+must_check int compliance_assign(struct compliance_config *c, const char *node, const char *server, const char *profile, struct err *err); /* one profile per server:
+ * of a pair that is assigned already, this changes the profile, on all nodes the server is assigned to */
 must_check int compliance_unassign(struct compliance_config *c, const char *node, const char *server, struct err *err);
 const struct compliance_server *compliance_server_find(const struct compliance_config *c, const char *name);
 const struct compliance_profile *compliance_profile_find(const struct compliance_config *c, const char *name);
