@@ -35,9 +35,10 @@ static const struct state_machine link_machine = {"link", link_states, link_move
 struct entry {
     struct list node; /* in sent or waiting */
     uint64_t number;
-    uint64_t sent_ms;
+    uint64_t stamp; /* what send() returned */
     struct event_request request;
-    bool sent_before; /* on an earlier connection */
+    bool is_sent; /* on this connection; in `sent` */
+    bool sent_before; /* on an earlier one */
 };
 
 struct link {
@@ -133,7 +134,7 @@ static struct event_request entry_take(struct link *l, struct entry *e)
         imap_del(&l->by_number, e->number);
         if (imap_get(&l->by_hold, hold_key(request.worker, request.hold)) == e) imap_del(&l->by_hold, hold_key(request.worker, request.hold));
     }
-    if (e->sent_ms != 0)
+    if (e->is_sent)
         l->n_sent--;
     else
         l->n_waiting--;
@@ -144,7 +145,7 @@ static struct event_request entry_take(struct link *l, struct entry *e)
 }
 
 /* Sends what may be sent, in order. */
-static void link_pump(struct link *l, uint64_t now_ms)
+static void link_pump(struct link *l)
 {
     if (l->sending) return;
     l->sending = true;
@@ -154,17 +155,16 @@ static void link_pump(struct link *l, uint64_t now_ms)
         l->stats.resent += resent;
         if (e->request.hold == 0) {
             struct event_request request = entry_take(l, e);
-            l->ops->send(l->owner, 0, &request, false);
+            (void)l->ops->send(l->owner, 0, &request, false);
             l->ops->dropped(l->owner, &request); /* sent and forgotten */
             continue;
         }
         list_remove(&e->node);
         list_push_back(&l->sent, &e->node);
-        e->sent_ms = now_ms != 0 ? now_ms : 1;
-        e->sent_before = true;
+        e->is_sent = e->sent_before = true;
         l->n_waiting--;
         l->n_sent++;
-        l->ops->send(l->owner, e->number, &e->request, resent);
+        e->stamp = l->ops->send(l->owner, e->number, &e->request, resent);
     }
     l->sending = false;
 }
@@ -176,7 +176,7 @@ static void link_unsend(struct link *l)
         struct entry *e = CONTAINER_OF(l->sent.prev, struct entry, node);
         list_remove(&e->node);
         list_push_front(&l->waiting, &e->node);
-        e->sent_ms = 0;
+        e->is_sent = false;
         l->n_sent--;
         l->n_waiting++;
     }
@@ -196,7 +196,7 @@ static void link_return_all(struct link *l)
     }
 }
 
-enum link_offer link_offer(struct link *l, const struct event_request *request, uint64_t now_ms)
+enum link_offer link_offer(struct link *l, const struct event_request *request)
 {
     if (!link_keeps(l)) return LINK_REFUSED;
     if (l->bytes + request->event->bytes + sizeof(struct entry) > l->limits.queue_bytes) {
@@ -214,42 +214,42 @@ enum link_offer link_offer(struct link *l, const struct event_request *request, 
         imap_put(&l->by_number, e->number, e);
         imap_put(&l->by_hold, hold_key(request->worker, request->hold), e);
     }
-    link_pump(l, now_ms);
+    link_pump(l);
     return LINK_TAKEN;
 }
 
-bool link_answer(struct link *l, uint64_t number, struct event_request *request, uint64_t now_ms, uint64_t *sent_ms)
+bool link_answer(struct link *l, uint64_t number, struct event_request *request, uint64_t *stamp)
 {
     struct entry *e = imap_get(&l->by_number, number);
-    if (e == NULL || e->sent_ms == 0) { /* not there, or not sent on this connection: an answer can't be meant for it */
+    if (e == NULL || !e->is_sent) { /* not there, or not sent on this connection: an answer can't be meant for it */
         if (e == NULL && number != 0 && number < l->next_number)
             l->stats.late++;
         else
             l->stats.unknown++;
         return false;
     }
-    *sent_ms = e->sent_ms;
+    *stamp = e->stamp;
     l->stats.answers++;
     *request = entry_take(l, e);
-    link_pump(l, now_ms);
+    link_pump(l);
     return true;
 }
 
-bool link_forget(struct link *l, uint32_t worker, uint64_t hold, uint64_t now_ms)
+bool link_forget(struct link *l, uint32_t worker, uint64_t hold)
 {
     struct entry *e = hold != 0 ? imap_get(&l->by_hold, hold_key(worker, hold)) : NULL;
     if (e == NULL || e->request.worker != worker || e->request.hold != hold) return false;
     struct event_request request = entry_take(l, e);
     l->stats.forgotten++;
     l->ops->dropped(l->owner, &request);
-    link_pump(l, now_ms);
+    link_pump(l);
     return true;
 }
 
-void link_blocked(struct link *l, bool blocked, uint64_t now_ms)
+void link_blocked(struct link *l, bool blocked)
 {
     l->blocked = blocked;
-    if (!blocked) link_pump(l, now_ms);
+    if (!blocked) link_pump(l);
 }
 
 /* ---- the connection ---- */
@@ -306,7 +306,7 @@ void link_active(struct link *l, uint64_t now_ms)
     l->active_since = now_ms;
     l->last_error[0] = '\0';
     link_move(l, LINK_ACTIVE, "");
-    link_pump(l, now_ms);
+    link_pump(l);
 }
 
 void link_heard(struct link *l, uint64_t now_ms)
@@ -369,9 +369,8 @@ void link_restart(struct link *l, bool dials, uint64_t now_ms)
     link_start(l, now_ms);
 }
 
-void link_stop(struct link *l, const char *why, uint64_t now_ms)
+void link_stop(struct link *l, const char *why)
 {
-    (void)now_ms;
     enum link_state from = (enum link_state)l->state;
     l->stopped = true;
     l->window_end = l->retry_at = l->connect_by = l->pinged = 0;

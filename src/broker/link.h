@@ -1,6 +1,6 @@
 /* One link: one open-port component, the connection of this node to one compliance server, and the events that wait for it. Pure state: time and input come
  * in, actions go out through link_ops. Knows neither sockets nor XML. All calls on the worker that owns the link; ops may not call back into the link, but
- * link_blocked(l, true, now) from within send(). */
+ * link_blocked(l, true) from within send(). */
 #ifndef SIGNET_BROKER_LINK_H
 #define SIGNET_BROKER_LINK_H
 #include "base/list.h"
@@ -20,8 +20,9 @@ struct link_limits {
 struct link;
 struct link_ops {
     void (*dial)(void *owner); /* start a connection (connect direction only); the outcome is told by link_connected / link_lost */
-    /* Write this event now, under this number. request->hold 0: nobody waits. resent: it was written before, on an earlier connection. */
-    void (*send)(void *owner, uint64_t number, const struct event_request *request, bool resent);
+    /* Write this event now, under this number. request->hold 0: nobody waits. resent: it was written before, on an earlier connection. The value returned
+     * comes back with the answer: when it was sent, in the owner's own units. */
+    uint64_t (*send)(void *owner, uint64_t number, const struct event_request *request, bool resent);
     void (*ping)(void *owner, uint64_t number);
     void (*cut)(void *owner, const char *why); /* the connection is to be aborted; the link counts it as lost already: no link_lost() for it, please */
     void (*returned)(void *owner, struct event_request *take); /* given back, in order; never one of which nobody waits */
@@ -41,12 +42,12 @@ void link_set_limits(struct link *l, const struct link_limits *limits);
 enum link_offer { LINK_TAKEN, LINK_FULL, LINK_REFUSED };
 /* Offers an event. LINK_TAKEN: the request is the link's now, sent or queued. LINK_FULL: the bound on bytes was reached. LINK_REFUSED: the link is GONE
  * (keeps nothing). In both last cases the request stays the caller's. */
-enum link_offer link_offer(struct link *l, const struct event_request *request, uint64_t now_ms);
+enum link_offer link_offer(struct link *l, const struct event_request *request);
 /* An answer to `number` came. true: *request is the caller's now. false: nobody waits (counted as late, or unknown when no such number was ever given). */
-bool link_answer(struct link *l, uint64_t number, struct event_request *request, uint64_t now_ms, uint64_t *sent_ms);
+bool link_answer(struct link *l, uint64_t number, struct event_request *request, uint64_t *stamp);
 /* Its raiser has given up (time-out): nothing is kept or sent for that hold any more; an answer will be late. No-op when it is not here. */
-bool link_forget(struct link *l, uint32_t worker, uint64_t hold, uint64_t now_ms);
-void link_blocked(struct link *l, bool blocked, uint64_t now_ms); /* the connection takes no more output for now, or takes it again */
+bool link_forget(struct link *l, uint32_t worker, uint64_t hold);
+void link_blocked(struct link *l, bool blocked); /* the connection takes no more output for now, or takes it again */
 
 /* ---- the connection ---- */
 void link_start(struct link *l, uint64_t now_ms); /* dials (connect direction) or waits to be dialled */
@@ -61,7 +62,7 @@ void link_probe(struct link *l, uint64_t wait_ms, uint64_t now_ms);
 bool link_probing(const struct link *l); /* the probe's outcome is still open */
 /* The configuration changed: a new connection, with the events kept (dials: connect direction). A connection that there was must be ended by the caller. */
 void link_restart(struct link *l, bool dials, uint64_t now_ms);
-void link_stop(struct link *l, const char *why, uint64_t now_ms); /* for good: returns all events, GONE, no reconnect. The caller ends the connection */
+void link_stop(struct link *l, const char *why); /* for good: returns all events, GONE, no reconnect. The caller ends the connection */
 
 /* ---- time ---- */
 uint64_t link_due(const struct link *l); /* when link_tick() wants to be called; UINT64_MAX: never */

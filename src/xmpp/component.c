@@ -357,7 +357,6 @@ static enum xml_next component_on_element(void *owner, const struct xml_element 
             conn_pause(c->conn);
             c->paused = true;
             worker_timer_cancel(&c->timer);
-            c->ops->on_verified(c->owner);
             return XML_STOP; /* what follows belongs to the worker that will have the stream */
         }
         component_refuse(c, "not-authorized", "the handshake does not match the password configured for this component name");
@@ -404,7 +403,9 @@ static size_t component_on_data(void *owner, const char *data, size_t n)
     if (c->state == ENDED) return n; /* nothing of a stream that has ended is of interest */
     switch (status) {
     case XML_FED: return n;
-    case XML_STOPPED: return used; /* verified: the rest travels to the link's worker */
+    case XML_STOPPED: /* verified: the rest travels to the link's worker. The last thing done here: the stream may be another thread's afterwards */
+        c->ops->on_verified(c->owner);
+        return used;
     case XML_CLOSED: component_on_their_end(c); return n;
     default: component_refuse(c, status_condition(status), xml_parser_problem(c->xml)); return n;
     }

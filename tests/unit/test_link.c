@@ -19,14 +19,15 @@ struct fixture {
 static struct event the_event; /* the link looks at `bytes` only */
 
 static void on_dial(void *o) { buf_adds(&((struct fixture *)o)->log, "d "); }
-static void on_send(void *o, uint64_t number, const struct event_request *r, bool resent)
+static uint64_t on_send(void *o, uint64_t number, const struct event_request *r, bool resent)
 {
     struct fixture *f = o;
     if (r->hold == 0)
         buf_adds(&f->log, "f ");
     else
         buf_addf(&f->log, "%c%llu ", resent ? 'r' : 's', (unsigned long long)number);
-    if (f->block_on_send) link_blocked(f->link, true, f->now);
+    if (f->block_on_send) link_blocked(f->link, true);
+    return number * 10;
 }
 static void on_ping(void *o, uint64_t number) { buf_addf(&((struct fixture *)o)->log, "p%llu ", (unsigned long long)number); }
 static void on_cut(void *o, const char *why)
@@ -54,7 +55,7 @@ static struct fixture *make(bool dials, const struct link_limits *with)
 }
 static void done(struct fixture *f)
 {
-    link_stop(f->link, "test over", f->now);
+    link_stop(f->link, "test over");
     link_free(f->link);
     buf_free(&f->log);
     free(f);
@@ -69,13 +70,15 @@ static enum link_offer offer(struct fixture *f, uint64_t hold)
 {
     the_event.bytes = 1000;
     struct event_request r = {.event = &the_event, .worker = 1, .hold = hold};
-    return link_offer(f->link, &r, f->now);
+    return link_offer(f->link, &r);
 }
 static uint64_t answered(struct fixture *f, uint64_t number)
 {
     struct event_request r;
-    uint64_t sent;
-    return link_answer(f->link, number, &r, f->now, &sent) ? r.hold : 0;
+    uint64_t stamp;
+    if (!link_answer(f->link, number, &r, &stamp)) return 0;
+    assert_int_equal(stamp, number * 10);
+    return r.hold;
 }
 /* Lets time pass to the link's next due moment; tells how much. */
 static uint64_t pass(struct fixture *f)
@@ -259,16 +262,16 @@ static void test_forgets(void **state)
     up(f);
     for (uint64_t i = 1; i <= 4; i++) offer(f, i);
     saw(f, "s1 ");
-    assert_true(link_forget(f->link, 1, 3, f->now)); /* waiting: never sent */
-    assert_false(link_forget(f->link, 1, 3, f->now));
-    assert_false(link_forget(f->link, 2, 2, f->now)); /* another worker's hold of that number */
+    assert_true(link_forget(f->link, 1, 3)); /* waiting: never sent */
+    assert_false(link_forget(f->link, 1, 3));
+    assert_false(link_forget(f->link, 2, 2)); /* another worker's hold of that number */
     saw(f, "x3 ");
-    assert_true(link_forget(f->link, 1, 1, f->now)); /* sent: makes room for the next */
+    assert_true(link_forget(f->link, 1, 1)); /* sent: makes room for the next */
     saw(f, "x1 s2 ");
     assert_int_equal(answered(f, 1), 0);
     assert_int_equal(link_stats(f->link)->late, 1);
     link_lost(f->link, false, "cut", f->now);
-    assert_true(link_forget(f->link, 1, 2, f->now)); /* in the outage */
+    assert_true(link_forget(f->link, 1, 2)); /* in the outage */
     saw(f, "[QUEUEING] x2 ");
     link_lost(f->link, true, "no effect when not connected", f->now);
     saw(f, "");
@@ -283,10 +286,10 @@ static void test_blocked_output(void **state)
     f->block_on_send = true;
     for (uint64_t i = 1; i <= 3; i++) offer(f, i);
     saw(f, "s1 ");
-    link_blocked(f->link, false, f->now);
+    link_blocked(f->link, false);
     saw(f, "s2 ");
     f->block_on_send = false;
-    link_blocked(f->link, false, f->now);
+    link_blocked(f->link, false);
     saw(f, "s3 ");
     done(f);
 }
@@ -378,7 +381,7 @@ static void test_restart_and_stop(void **state)
     link_active(f->link, f->now);
     saw(f, "[CONNECTED] [ACTIVE] r1 ");
     offer(f, 2);
-    link_stop(f->link, "removed", f->now);
+    link_stop(f->link, "removed");
     saw(f, "s2 R1 R2 [GONE] ");
     assert_int_equal(offer(f, 3), LINK_REFUSED);
     link_start(f->link, f->now);

@@ -1,0 +1,554 @@
+/* The Event Broker on the workers: holds where events are raised, links where they belong, messages in between.
+ *
+ * Each worker has a broker of its own: the holds of the events raised on it, and those links whose component name hashes to it. A request travels from the
+ * worker of the hold to the worker of the link, its answer back, by mailbox, in the order of sending. On the same worker a request goes straight in.
+ * Whether a link takes events is told to all workers, after the events it gave back: whoever hears of the loss has the returned ones already.
+ *
+ * Configurations: see setup.h. Each worker reconciles its own links, then gives its holds the new plan; what is under way keeps the plan it began with. */
+#include "broker/broker.h"
+#include "base/clock.h"
+#include "base/hash.h"
+#include "base/log.h"
+#include "base/metric.h"
+#include "broker/hold.h"
+#include "broker/private.h"
+#include "broker/setup.h"
+#include "io/worker.h"
+#include <assert.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+enum { WORKERS_MAX = 256, CLOSE_MS = 5000, OUT_HIGH_BYTES = 256 * 1024 };
+
+struct link_counts {
+    uint64_t timeouts, invalid;
+};
+struct broker {
+    struct holds *holds;
+    struct setup *setup; /* NULL: none yet */
+    struct imap links; /* id -> struct link_io, those that live here */
+    struct wheel_timer timer;
+    struct turn_hook run;
+    struct link_counts *counts; /* by link id: what this worker's holds met with */
+    uint32_t *owners; /* by link id: the worker it lives on */
+    uint32_t n_counts, n_owners;
+    bool stopped; /* no links any more */
+    _Atomic uint64_t waiting; /* holds, for other threads */
+};
+
+static struct {
+    char *node, *broker;
+    uint64_t event_timeout_ms;
+    struct link_io_settings links;
+    pthread_mutex_t lock; /* guards generation and current */
+    pthread_mutex_t apply; /* one application at a time from other threads */
+    uint64_t generation;
+    struct setup *current;
+    struct broker *workers[WORKERS_MAX];
+    _Atomic(void (*)(const struct event_trace *)) trace;
+} shared = {.lock = PTHREAD_MUTEX_INITIALIZER, .apply = PTHREAD_MUTEX_INITIALIZER};
+
+static _Thread_local struct broker *self;
+
+/* ---- messages ---- */
+
+struct request_msg {
+    struct msg msg;
+    uint32_t link;
+    struct event_request request;
+};
+struct answer_msg {
+    struct msg msg;
+    struct event_answer answer;
+};
+struct forget_msg {
+    struct msg msg;
+    uint32_t link, worker;
+    uint64_t hold;
+};
+struct keeps_msg {
+    struct msg msg;
+    uint32_t link;
+    bool keeps;
+};
+
+static void holds_settle(void)
+{
+    uint64_t due = holds_due_ms(self->holds);
+    atomic_store_explicit(&self->waiting, holds_count(self->holds), memory_order_relaxed);
+    if (due == UINT64_MAX)
+        worker_timer_cancel(&self->timer);
+    else if (!list_linked(&self->timer.node) || self->timer.due_ms != due)
+        wheel_set(worker_wheel(), &self->timer, due);
+}
+
+static void answer_run(struct msg *msg)
+{
+    struct answer_msg *m = (struct answer_msg *)msg;
+    holds_answer(self->holds, &m->answer);
+    free(m);
+    holds_settle();
+}
+
+/* The link's way to the holds: always by message, so that no link calls a hold that is just calling it. */
+static void answer_post(uint32_t worker, struct event_answer *take)
+{
+    struct answer_msg *m = x_calloc(1, sizeof *m);
+    m->msg.run = answer_run;
+    m->answer = *take;
+    worker_post(worker, &m->msg);
+}
+
+static void keeps_run(struct msg *msg)
+{
+    struct keeps_msg *m = (struct keeps_msg *)msg;
+    holds_link(self->holds, m->link, m->keeps);
+    free(m);
+    holds_settle();
+}
+
+static void keeps_post(uint32_t link, bool keeps)
+{
+    for (uint32_t i = 0; i < worker_count(); i++) {
+        struct keeps_msg *m = x_calloc(1, sizeof *m);
+        m->msg.run = keeps_run;
+        m->link = link;
+        m->keeps = keeps;
+        worker_post(i, &m->msg);
+    }
+}
+
+static void request_here(uint32_t link, struct event_request *take)
+{
+    struct link_io *l = imap_get(&self->links, link);
+    if (l != NULL) {
+        link_io_offer(l, take);
+        return;
+    }
+    if (take->hold != 0) { /* taken out of the configuration while the request travelled */
+        struct event_answer a = {.kind = ANSWER_RETURNED, .hold = take->hold, .step = take->step, .link = link};
+        answer_post(take->worker, &a);
+    } else {
+        metric_inc(METRIC_LINK_DROPPED);
+    }
+    event_request_clear(take);
+}
+
+static void request_run(struct msg *msg)
+{
+    struct request_msg *m = (struct request_msg *)msg;
+    request_here(m->link, &m->request);
+    free(m);
+}
+
+static void forget_here(uint32_t link, uint32_t worker, uint64_t hold)
+{
+    struct link_io *l = imap_get(&self->links, link);
+    if (l != NULL) link_io_forget(l, worker, hold);
+}
+
+static void forget_run(struct msg *msg)
+{
+    struct forget_msg *m = (struct forget_msg *)msg;
+    forget_here(m->link, m->worker, m->hold);
+    free(m);
+}
+
+/* The worker a link lives on: by its name, so that it is the same under each configuration. */
+static uint32_t link_worker(uint32_t link)
+{
+    while (link >= self->n_owners) {
+        const char *name = link_component(self->n_owners);
+        self->owners = x_realloc(self->owners, (self->n_owners + 1) * sizeof *self->owners);
+        self->owners[self->n_owners++] = (uint32_t)(hash_stable(name, strlen(name)) % worker_count());
+    }
+    return self->owners[link];
+}
+
+/* ---- what the holds want ---- */
+
+static uint64_t do_now_us(void *owner)
+{
+    (void)owner;
+    return clock_us();
+}
+
+static void do_send(void *owner, uint32_t link, struct event_request *take)
+{
+    (void)owner;
+    uint32_t worker = link_worker(link);
+    if (worker == worker_id()) {
+        request_here(link, take);
+        return;
+    }
+    struct request_msg *m = x_calloc(1, sizeof *m);
+    m->msg.run = request_run;
+    m->link = link;
+    m->request = *take;
+    worker_post(worker, &m->msg);
+}
+
+static void do_forget(void *owner, uint32_t link, uint64_t hold)
+{
+    (void)owner;
+    uint32_t worker = link_worker(link);
+    if (worker == worker_id()) {
+        forget_here(link, worker, hold);
+        return;
+    }
+    struct forget_msg *m = x_calloc(1, sizeof *m);
+    m->msg.run = forget_run;
+    m->link = link;
+    m->worker = worker_id();
+    m->hold = hold;
+    worker_post(worker, &m->msg);
+}
+
+static void do_wake(void *owner)
+{
+    struct broker *b = owner;
+    worker_at_turn_end(&b->run);
+}
+
+static void on_turn_end(struct turn_hook *hook)
+{
+    struct broker *b = CONTAINER_OF(hook, struct broker, run);
+    holds_run(b->holds);
+    holds_settle();
+}
+
+static void on_timer(struct wheel_timer *timer)
+{
+    struct broker *b = CONTAINER_OF(timer, struct broker, timer);
+    holds_tick(b->holds);
+    holds_settle();
+}
+
+static void count_for_link(struct broker *b, const struct hold_report *r)
+{
+    if (r->link == LINK_ID_NONE || (r->news != HOLD_TIMEOUT && r->news != HOLD_INVALID)) return;
+    if (r->link >= b->n_counts) {
+        b->counts = x_realloc(b->counts, (r->link + 1) * sizeof *b->counts);
+        memset(b->counts + b->n_counts, 0, (r->link + 1 - b->n_counts) * sizeof *b->counts);
+        b->n_counts = r->link + 1;
+    }
+    if (r->news == HOLD_TIMEOUT)
+        b->counts[r->link].timeouts++;
+    else
+        b->counts[r->link].invalid++;
+}
+
+static void do_report(void *owner, const struct hold_report *r)
+{
+    hold_report_count(r);
+    count_for_link(owner, r);
+    if (r->news == HOLD_RAISED) metric_inc(event_catalogue[r->id].service == SERVICE_JSM ? METRIC_EVENTS_JSM : METRIC_EVENTS_TC);
+    if (r->news != HOLD_RAISED && r->news != HOLD_VERDICT) return;
+    void (*trace)(const struct event_trace *) = atomic_load_explicit(&shared.trace, memory_order_acquire);
+    if (trace == NULL) return;
+    struct event_trace t = {.event = r->event,
+                            .id = r->id,
+                            .verdict = r->verdict,
+                            .component = r->link != LINK_ID_NONE ? link_component(r->link) : NULL,
+                            .took_us = r->took_us};
+    trace(&t);
+}
+
+static const struct hold_ops hold_ops = {
+    .now_us = do_now_us, .send = do_send, .forget = do_forget, .wake = do_wake, .report = do_report, .is_room_domain = NULL};
+
+/* ---- raising ---- */
+
+bool broker_raise(const struct question *q, struct verdict *now)
+{
+    uint64_t before = holds_due_ms(self->holds);
+    bool known = holds_raise(self->holds, q, now);
+    if (!known || before != holds_due_ms(self->holds)) holds_settle();
+    return known;
+}
+
+bool broker_planned(enum event_id event, const struct stanza *subject) { return holds_planned(self->holds, event, subject); }
+
+uint64_t broker_holds(void)
+{
+    uint64_t n = 0;
+    for (unsigned i = 0; i < worker_count(); i++)
+        if (shared.workers[i] != NULL) n += atomic_load_explicit(&shared.workers[i]->waiting, memory_order_relaxed);
+    return n;
+}
+
+void broker_trace(void (*fn)(const struct event_trace *trace)) { atomic_store_explicit(&shared.trace, fn, memory_order_release); }
+
+/* ---- the configuration ---- */
+
+static bool still_there(const struct setup *s, uint32_t link)
+{
+    for (unsigned i = 0; i < s->n_specs; i++)
+        if (s->specs[i].id == link) return true;
+    return false;
+}
+
+static void links_reconcile(struct broker *b, const struct setup *s)
+{
+    size_t it = 0;
+    uint64_t id;
+    void *value;
+    while (imap_next(&b->links, &it, &id, &value)) {
+        if (still_there(s, (uint32_t)id)) continue;
+        imap_del(&b->links, id);
+        link_io_stop(value, "taken out of the configuration");
+    }
+    for (unsigned i = 0; i < s->n_specs; i++) {
+        const struct link_spec *spec = &s->specs[i];
+        if (link_worker(spec->id) != worker_id()) continue;
+        struct link_io *l = imap_get(&b->links, spec->id);
+        if (l != NULL)
+            link_io_update(l, spec);
+        else
+            imap_put(&b->links, spec->id, link_io_new(spec, &shared.links));
+    }
+}
+
+static void setup_apply(struct setup *s)
+{
+    struct broker *b = self;
+    if (b->stopped || (b->setup != NULL && b->setup->generation >= s->generation)) return;
+    struct setup *old = b->setup;
+    links_reconcile(b, s);
+    b->setup = setup_ref(s);
+    holds_set_plan(b->holds, s->plan);
+    holds_settle();
+    setup_unref(old);
+}
+
+static void apply_on_worker(uint32_t worker, void *arg)
+{
+    (void)worker;
+    if (self != NULL) setup_apply(arg);
+}
+
+static void apply_done(void *arg) { setup_unref(arg); }
+
+int broker_set_config(const struct compliance_config *c, struct err *err)
+{
+    bool on_worker = worker_id() != WORKER_NONE;
+    if (!on_worker) pthread_mutex_lock(&shared.apply);
+    pthread_mutex_lock(&shared.lock);
+    struct setup *s = setup_new(c, shared.node, shared.generation + 1, err);
+    if (s != NULL) {
+        shared.generation++;
+        setup_unref(shared.current);
+        shared.current = setup_ref(s);
+    }
+    pthread_mutex_unlock(&shared.lock);
+    if (s != NULL && worker_count() > 0)
+        worker_each(apply_on_worker, apply_done, s);
+    else
+        setup_unref(s);
+    if (!on_worker) pthread_mutex_unlock(&shared.apply);
+    return s != NULL ? 0 : -1;
+}
+
+/* ---- what listen.c needs ---- */
+
+const char *broker_accept_password(struct str component, uint32_t *worker)
+{
+    const struct link_spec *spec = self->stopped ? NULL : setup_link(self->setup, component);
+    if (spec == NULL || spec->dials) return NULL;
+    *worker = link_worker(spec->id);
+    return spec->password;
+}
+
+void broker_accept(struct component *take)
+{
+    const struct link_spec *spec = self->stopped ? NULL : setup_link(self->setup, str_of(component_name(take)));
+    struct link_io *l = spec != NULL ? imap_get(&self->links, spec->id) : NULL;
+    if (l != NULL)
+        link_io_arrived(l, take);
+    else
+        link_io_refuse(take, "host-unknown", NULL);
+}
+
+const struct component_limits *broker_component_limits(void) { return &shared.links.component; }
+
+/* ---- for the admin API ---- */
+
+struct gathering {
+    pthread_mutex_t lock;
+    struct link_status *links;
+    unsigned n;
+    struct link_counts *counts; /* by link id */
+    uint32_t *ids;
+    uint32_t n_counts;
+};
+
+static void gather(uint32_t worker, void *arg)
+{
+    (void)worker;
+    struct gathering *g = arg;
+    size_t it = 0;
+    uint64_t id;
+    void *value;
+    if (self == NULL) return;
+    pthread_mutex_lock(&g->lock);
+    while (imap_next(&self->links, &it, &id, &value)) {
+        g->links = x_realloc(g->links, (g->n + 1) * sizeof *g->links);
+        g->ids = x_realloc(g->ids, (g->n + 1) * sizeof *g->ids);
+        struct link_status *s = &g->links[g->n];
+        g->ids[g->n++] = (uint32_t)id;
+        link_io_status(value, s);
+        s->component = link_component((uint32_t)id); /* lives for ever */
+        s->server = x_strdup(s->server);
+        s->profile = x_strdup(s->profile);
+        s->last_error = x_strdup(s->last_error);
+    }
+    for (uint32_t i = 0; i < self->n_counts && i < g->n_counts; i++) {
+        g->counts[i].timeouts += self->counts[i].timeouts;
+        g->counts[i].invalid += self->counts[i].invalid;
+    }
+    pthread_mutex_unlock(&g->lock);
+}
+
+static int by_component(const void *a, const void *b)
+{
+    return strcmp(((const struct link_status *)a)->component, ((const struct link_status *)b)->component);
+}
+
+void broker_links(void (*fn)(void *arg, const struct link_status *link), void *arg)
+{
+    struct gathering g = {.lock = PTHREAD_MUTEX_INITIALIZER, .n_counts = link_id_count()};
+    g.counts = x_calloc(g.n_counts + 1, sizeof *g.counts);
+    worker_each(gather, NULL, &g);
+    for (unsigned i = 0; i < g.n; i++) {
+        if (g.ids[i] >= g.n_counts) continue; /* it came while we counted */
+        g.links[i].timeouts = g.counts[g.ids[i]].timeouts;
+        g.links[i].invalid = g.counts[g.ids[i]].invalid;
+    }
+    if (g.n > 0) qsort(g.links, g.n, sizeof *g.links, by_component);
+    for (unsigned i = 0; i < g.n; i++) {
+        fn(arg, &g.links[i]);
+        free((char *)(uintptr_t)g.links[i].server);
+        free((char *)(uintptr_t)g.links[i].profile);
+        free((char *)(uintptr_t)g.links[i].last_error);
+    }
+    free(g.links);
+    free(g.ids);
+    free(g.counts);
+}
+
+/* ---- start and stop ---- */
+
+int broker_start(const struct config *config, const char *node, uint32_t boot, struct err *err)
+{
+    struct buf name = {0};
+    size_t domain = strcspn(config->server_domains, " \t");
+    if (domain == 0) return err_set(err, ERR_INVALID, "broker: server.domains names no domain");
+    buf_adds(&name, "event-broker.");
+    buf_add(&name, config->server_domains, domain);
+    free(shared.node);
+    free(shared.broker);
+    shared.node = x_strdup(node);
+    shared.broker = str_dup(buf_str(&name));
+    buf_free(&name);
+    shared.event_timeout_ms = (uint64_t)config->broker_event_timeout;
+    size_t answer = (size_t)config->broker_answer_bytes;
+    shared.links = (struct link_io_settings){
+        .link = {.outage_window_ms = (uint64_t)config->broker_outage_window,
+                 .ping_interval_ms = (uint64_t)config->broker_ping_interval,
+                 .ping_timeout_ms = (uint64_t)config->broker_ping_timeout,
+                 .connect_ms = (uint64_t)config->broker_connect_timeout,
+                 .outstanding = (uint32_t)config->broker_link_outstanding,
+                 .queue_bytes = (uint64_t)config->broker_link_queue_bytes},
+        .component = {.element_bytes = answer * 4 + 65536, /* beyond answer_bytes an answer is invalid; beyond this it isn't read to its end */
+                      .out_high_bytes = OUT_HIGH_BYTES,
+                      .out_max_bytes = OUT_HIGH_BYTES + (size_t)config->broker_link_queue_bytes,
+                      .open_ms = (uint64_t)config->broker_connect_timeout,
+                      .close_ms = CLOSE_MS},
+        .answer_bytes = answer,
+        .broker = shared.broker,
+        .answer = answer_post,
+        .keeps = keeps_post,
+    };
+    event_ids_start(node, boot);
+    return listen_start(config->component_listen, err);
+}
+
+static void broker_free(struct broker *b)
+{
+    if (b == NULL) return;
+    holds_free(b->holds);
+    setup_unref(b->setup);
+    imap_free(&b->links);
+    free(b->counts);
+    free(b->owners);
+    free(b);
+}
+
+void broker_worker_start(void)
+{
+    struct broker *b = x_calloc(1, sizeof *b);
+    b->timer.fn = on_timer;
+    b->run.fn = on_turn_end;
+    b->holds = holds_new(worker_id(), shared.event_timeout_ms, &hold_ops, b);
+    self = b;
+    pthread_mutex_lock(&shared.lock);
+    broker_free(shared.workers[worker_id()]); /* of an earlier start in this process */
+    shared.workers[worker_id()] = b;
+    struct setup *s = shared.current != NULL ? setup_ref(shared.current) : NULL;
+    pthread_mutex_unlock(&shared.lock);
+    if (s != NULL) setup_apply(s);
+    setup_unref(s);
+}
+
+static void count_busy(uint32_t worker, void *arg)
+{
+    (void)worker;
+    size_t it = 0;
+    uint64_t id;
+    void *value;
+    while (self != NULL && imap_next(&self->links, &it, &id, &value))
+        if (link_io_busy(value)) atomic_fetch_add((_Atomic unsigned *)arg, 1);
+}
+
+static void stop_links(uint32_t worker, void *arg)
+{
+    (void)worker, (void)arg;
+    size_t it = 0;
+    uint64_t id;
+    void *value;
+    if (self == NULL || self->stopped) return;
+    self->stopped = true;
+    listen_stop();
+    while (imap_next(&self->links, &it, &id, &value)) {
+        imap_del(&self->links, id);
+        link_io_stop(value, "this node is shutting down");
+    }
+}
+
+static void sleep_ms(unsigned ms)
+{
+    struct timespec t = {.tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000};
+    nanosleep(&t, NULL);
+}
+
+void broker_stop(uint64_t wait_ms)
+{
+    uint64_t until = clock_ms() + wait_ms;
+    for (;;) { /* events under way, those of which nobody waits included */
+        _Atomic unsigned busy = 0;
+        worker_each(count_busy, NULL, &busy);
+        if ((broker_holds() == 0 && busy == 0) || clock_ms() >= until) break;
+        sleep_ms(5);
+    }
+    worker_each(stop_links, NULL, NULL);
+    until = clock_ms() + CLOSE_MS + 1000; /* the streams' own limit comes first */
+    while ((link_io_streams() > 0 || listen_streams() > 0) && clock_ms() < until) sleep_ms(2);
+    pthread_mutex_lock(&shared.lock);
+    setup_unref(shared.current);
+    shared.current = NULL;
+    pthread_mutex_unlock(&shared.lock);
+}

@@ -1,0 +1,41 @@
+/* A link with its connection: binds the pure link to a component stream, the worker's clock and timing wheel, the log, alarms and metrics. On the worker
+ * that owns the link. */
+#ifndef SIGNET_BROKER_LINK_IO_H
+#define SIGNET_BROKER_LINK_IO_H
+#include "broker/broker.h"
+#include "broker/link.h"
+#include "io/tls.h"
+#include "xmpp/component.h"
+
+struct link_spec { /* one assignment of this node; strings and tls are shared by the copies made of it */
+    uint32_t id;
+    const char *component, *server, *profile, *host, *password;
+    uint16_t port;
+    bool dials;
+    struct tls_context *tls; /* NULL: plain TCP */
+    const char *tls_ca; /* only to tell a change; NULL: the system's */
+};
+struct link_io_settings { /* the same for all links, set once */
+    struct link_limits link;
+    struct component_limits component;
+    size_t answer_bytes;
+    const char *broker; /* the node's side of the addresses: "event-broker.example.com" */
+    void (*answer)(uint32_t worker, struct event_answer *take); /* to the worker of the hold */
+    void (*keeps)(uint32_t link, bool keeps); /* to all workers: does it take events. After what was returned was answered */
+};
+
+struct link_io;
+/* Starts it. spec's strings and tls must live until the link is stopped or updated with another. */
+struct link_io *link_io_new(const struct link_spec *spec, const struct link_io_settings *settings);
+void link_io_update(struct link_io *l, const struct link_spec *spec); /* a changed host, port, password, direction or TLS connects anew, events are kept */
+void link_io_stop(struct link_io *l, const char *why); /* returns its events, ends its stream gracefully and frees it */
+void link_io_offer(struct link_io *l, struct event_request *take);
+void link_io_forget(struct link_io *l, uint32_t worker, uint64_t hold);
+void link_io_arrived(struct link_io *l, struct component *take); /* accept direction: a verified stream of that name, on this worker */
+bool link_io_busy(const struct link_io *l); /* ACTIVE, with events sent and unanswered or waiting */
+const struct link_spec *link_io_spec(const struct link_io *l);
+void link_io_status(const struct link_io *l, struct link_status *out); /* timeouts and invalid stay 0. Strings borrowed until the next call on the link */
+unsigned link_io_streams(void); /* streams that have not ended yet, those of stopped links included; any thread */
+void link_io_refuse(struct component *take, const char *condition, const char *text); /* refuses a verified stream that is nobody's */
+
+#endif

@@ -1,0 +1,179 @@
+/* Where compliance servers of direction accept dial in. Every worker opens every address (SO_REUSEPORT); whoever accepts a stream checks its handshake and
+ * hands it to the worker that has the link of that name. Until then it is an arrival: few are allowed at a time, and none for long. */
+#include "base/list.h"
+#include "base/log.h"
+#include "broker/broker.h"
+#include "broker/private.h"
+#include "io/worker.h"
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { ADDRESSES_MAX = 16, WORKERS_MAX = 256, ARRIVALS_MAX = 256 };
+
+static struct address {
+    char host[128];
+    uint16_t port; /* once bound with 0, the port that was given: the other workers ask for that one */
+    struct conn_listener *open[WORKERS_MAX]; /* each touched by its own worker only */
+} addresses[ADDRESSES_MAX];
+static unsigned n_addresses;
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* guards the ports */
+static _Atomic unsigned arrivals;
+
+struct arrival {
+    struct list node;
+    struct component *component;
+    uint32_t worker; /* where the link lives */
+};
+static _Thread_local struct list here; /* this worker's arrivals */
+static _Thread_local unsigned n_here;
+
+unsigned listen_streams(void) { return atomic_load(&arrivals); }
+
+static int address_add(struct str text, struct err *err)
+{
+    const char *colon = memrchr(text.p, ':', text.n);
+    size_t host = colon != NULL ? (size_t)(colon - text.p) : 0;
+    unsigned long port = 0;
+    bool good = host > 0 && host < sizeof addresses[0].host && host + 1 < text.n && text.n - host <= 6;
+    for (size_t i = host + 1; good && i < text.n; i++) {
+        good = text.p[i] >= '0' && text.p[i] <= '9';
+        port = port * 10 + (unsigned)(text.p[i] - '0');
+    }
+    if (!good || port > 65535)
+        return err_set(err, ERR_INVALID, "component.listen: '" STR_FMT "' is no address to listen on; right would be 0.0.0.0:5347 or [::]:5347", STR_ARG(text));
+    if (n_addresses == ADDRESSES_MAX) return err_set(err, ERR_LIMIT, "component.listen: more than %d addresses", ADDRESSES_MAX);
+    struct address *a = &addresses[n_addresses++];
+    memset(a, 0, sizeof *a);
+    memcpy(a->host, text.p, host);
+    a->port = (uint16_t)port;
+    return 0;
+}
+
+int listen_start(const char *list, struct err *err)
+{
+    n_addresses = 0;
+    for (const char *p = list != NULL ? list : ""; *p != '\0';) {
+        size_t n = strcspn(p, " \t");
+        if (n > 0 && address_add((struct str){p, n}, err) != 0) return -1;
+        p += n;
+        p += strspn(p, " \t");
+    }
+    return 0;
+}
+
+/* ---- arrivals ---- */
+
+static void arrival_free(struct arrival *a)
+{
+    list_remove(&a->node);
+    n_here--;
+    atomic_fetch_sub(&arrivals, 1);
+    free(a);
+}
+
+static const char *arrival_password(void *owner, struct str name)
+{
+    struct arrival *a = owner;
+    const char *password = broker_accept_password(name, &a->worker);
+    if (password == NULL) log_warn("broker", "%s wants to be component " STR_FMT ", which no assignment of direction accept has", component_peer(a->component), STR_ARG(name));
+    return password;
+}
+
+static void arrival_moved(void *arg, struct component *c)
+{
+    (void)arg;
+    if (c != NULL) broker_accept(c);
+}
+
+static void arrival_verified(void *owner)
+{
+    struct arrival *a = owner;
+    struct component *c = a->component;
+    uint32_t worker = a->worker;
+    arrival_free(a);
+    component_move(c, worker, arrival_moved, NULL);
+}
+
+static void arrival_open(void *owner) { (void)owner; }
+static void arrival_element(void *owner, const struct xml_element *e) { (void)owner, (void)e; }
+static void arrival_end(void *owner, const struct component_end *end)
+{
+    struct arrival *a = owner;
+    log_notice("broker", "A connection from %s is over before its handshake was accepted: %s", component_peer(a->component), end->text);
+    arrival_free(a);
+}
+static const struct component_ops arrival_ops = {.password_of = arrival_password,
+                                                 .on_verified = arrival_verified,
+                                                 .on_open = arrival_open,
+                                                 .on_element = arrival_element,
+                                                 .on_end = arrival_end};
+
+static void flood_closed(void *owner, const struct err *why) { (void)owner, (void)why; }
+static size_t flood_data(void *owner, const char *data, size_t n)
+{
+    (void)owner, (void)data;
+    return n;
+}
+static const struct conn_ops flood_ops = {.on_data = flood_data, .on_closed = flood_closed};
+
+static void on_accept(void *arg, struct conn *conn)
+{
+    (void)arg;
+    if (n_here >= ARRIVALS_MAX) {
+        struct err err;
+        err_set(&err, ERR_LIMIT, "%d connections wait for their handshake already", ARRIVALS_MAX);
+        log_warn("broker", "A connection from %s was refused: %s", conn_peer(conn), err.text);
+        conn_set_owner(conn, &flood_ops, NULL);
+        conn_abort(conn, &err);
+        return;
+    }
+    struct arrival *a = x_calloc(1, sizeof *a);
+    list_push_back(&here, &a->node);
+    n_here++;
+    atomic_fetch_add(&arrivals, 1);
+    a->component = component_accept(conn, broker_component_limits(), &arrival_ops, a);
+}
+
+/* ---- listeners ---- */
+
+int broker_listen(struct err *err)
+{
+    int rc = 0;
+    if (here.next == NULL) list_init(&here);
+    pthread_mutex_lock(&lock);
+    for (unsigned i = 0; i < n_addresses && rc == 0; i++) {
+        struct address *a = &addresses[i];
+        struct conn_listener **open = &a->open[worker_id()];
+        if (*open != NULL) continue;
+        *open = conn_listen(a->host, a->port, on_accept, a, err);
+        if (*open == NULL) {
+            rc = err_prefix(err, "component.listen");
+            break;
+        }
+        if (a->port == 0) a->port = conn_listener_port(*open);
+        if (worker_id() == 0) log_info("broker", "Compliance servers may dial %s, port %u", a->host, a->port);
+    }
+    pthread_mutex_unlock(&lock);
+    return rc;
+}
+
+unsigned broker_port(void)
+{
+    pthread_mutex_lock(&lock);
+    unsigned port = n_addresses > 0 ? addresses[0].port : 0;
+    pthread_mutex_unlock(&lock);
+    return port;
+}
+
+void listen_stop(void)
+{
+    for (unsigned i = 0; i < n_addresses; i++) {
+        struct conn_listener **open = &addresses[i].open[worker_id()];
+        if (*open != NULL) conn_listener_close(*open);
+        *open = NULL;
+    }
+    if (here.next == NULL) return;
+    LIST_EACH_SAFE(it, next, &here) component_abort(CONTAINER_OF(it, struct arrival, node)->component, "this node is shutting down");
+}

@@ -1,0 +1,17 @@
+/* Between broker.c and listen.c: compliance servers that dial in. */
+#ifndef SIGNET_BROKER_PRIVATE_H
+#define SIGNET_BROKER_PRIVATE_H
+#include "base/err.h"
+#include "xmpp/component.h"
+
+/* broker.c, on a worker */
+const char *broker_accept_password(struct str component, uint32_t *worker); /* NULL: no such component of direction accept; worker: where its link lives */
+void broker_accept(struct component *take); /* a verified stream, on its link's worker */
+const struct component_limits *broker_component_limits(void);
+
+/* listen.c */
+must_check int listen_start(const char *addresses, struct err *err); /* reads component.listen; opens nothing yet */
+void listen_stop(void); /* on each worker: closes the listeners and what is not verified yet */
+unsigned listen_streams(void); /* streams not verified yet; any thread */
+
+#endif
