@@ -53,6 +53,7 @@ static inline int fixture_drop(void **state)
     store_fault_slow(0);
     store_fault_hold(false);
     store_stop();
+    xml_parsers_trim();
     for (unsigned i = 0; i < 3; i++) unlink(fixture_path(names[i]));
     config_free(&fixture_config);
     return rmdir(fixture_dir);

@@ -79,6 +79,7 @@ static void *writer(void *arg)
         snprintf(body, sizeof body, "t%d-%d", (int)(intptr_t)arg, i);
         offline_add(ANN, body, 1000000);
     }
+    xml_parsers_trim();
     return NULL;
 }
 
