@@ -365,7 +365,7 @@ const char *broker_accept_password(struct str component, uint32_t *worker)
 
 void broker_accept(struct component *take)
 {
-    const struct link_spec *spec = self->stopped ? NULL : setup_link(self->setup, str_of(component_name(take)));
+    const struct link_spec *spec = self->stopped ? NULL : setup_link(self->setup, str_of(component_stream_name(take)));
     struct link_io *l = spec != NULL ? imap_get(&self->links, spec->id) : NULL;
     if (l != NULL)
         link_io_arrived(l, take);

@@ -33,8 +33,9 @@ unsigned listen_streams(void) { return atomic_load(&arrivals); }
 
 static int address_add(struct str text, struct err *err)
 {
-    const char *colon = memrchr(text.p, ':', text.n);
-    size_t host = colon != NULL ? (size_t)(colon - text.p) : 0;
+    size_t host = text.n; /* up to the last colon */
+    while (host > 0 && text.p[host - 1] != ':') host--;
+    if (host > 0) host--;
     unsigned long port = 0;
     bool good = host > 0 && host < sizeof addresses[0].host && host + 1 < text.n && text.n - host <= 6;
     for (size_t i = host + 1; good && i < text.n; i++) {
@@ -54,7 +55,8 @@ static int address_add(struct str text, struct err *err)
 int listen_start(const char *list, struct err *err)
 {
     n_addresses = 0;
-    for (const char *p = list != NULL ? list : ""; *p != '\0';) {
+    if (list == NULL) return 0;
+    for (const char *p = list; *p != '\0';) {
         size_t n = strcspn(p, " \t");
         if (n > 0 && address_add((struct str){p, n}, err) != 0) return -1;
         p += n;

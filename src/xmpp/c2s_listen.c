@@ -23,7 +23,9 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 /* "host:port", "[v6]:port" */
 static int address_add(const char *text, size_t n, bool direct_tls, struct err *err)
 {
-    const char *colon = memrchr(text, ':', n);
+    const char *colon = NULL; /* the last one; not memrchr: gcc with -fsanitize=undefined takes text for NULL and says so */
+    for (size_t i = 0; i < n; i++)
+        if (text[i] == ':') colon = text + i;
     char *end = NULL;
     unsigned long port = colon ? strtoul(colon + 1, &end, 10) : 0;
     if (!colon || colon == text || end != text + n || end == colon + 1 || port > 65535)

@@ -160,7 +160,7 @@ void component_set_owner(struct component *c, const struct component_ops *ops, v
     c->owner = owner;
 }
 
-const char *component_name(const struct component *c) { return c->name; }
+const char *component_stream_name(const struct component *c) { return c->name; }
 const char *component_peer(const struct component *c) { return conn_peer(c->conn); }
 
 /* ---- sending ---- */

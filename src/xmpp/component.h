@@ -51,7 +51,7 @@ struct component *component_dial(const struct component_target *target, const st
 struct component *component_accept(struct conn *take, const struct component_limits *limits, const struct component_ops *ops, void *owner);
 void component_set_owner(struct component *c, const struct component_ops *ops, void *owner);
 
-const char *component_name(const struct component *c); /* accept direction: "" before the peer said it */
+const char *component_stream_name(const struct component *c); /* accept direction: "" before the peer said it */
 const char *component_peer(const struct component *c);
 void component_admit(struct component *c); /* a verified stream: sends <handshake/>; on_open comes before return */
 /* A verified stream to another worker (or this one): fn runs there with it, or with NULL when it died; no callback of the old owner comes any more. */
