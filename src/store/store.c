@@ -13,6 +13,7 @@
 #include "store/store.h"
 #include "base/alarm.h"
 #include "base/clock.h"
+#include "base/list.h"
 #include "base/log.h"
 #include "base/metric.h"
 #include "io/worker.h"
@@ -48,11 +49,18 @@ static _Thread_local bool on_store_thread;
 
 /* ---- completion ---- */
 
-/* All answers of a group that go to one worker, in one message. */
+/* All answers of a group that go to one worker, in one message. A worker that has ended drops its messages, with the struct they begin and no more;
+ * the answers themselves are therefore kept in a list until they are given. What remains there at the end of the process was for nobody. */
 struct delivery {
-    struct msg msg;
+    struct list node;
     struct store_request *first, **last;
 };
+struct delivery_msg {
+    struct msg msg;
+    struct delivery *delivery;
+};
+static struct list deliveries_open = {&deliveries_open, &deliveries_open};
+static pthread_mutex_t deliveries_lock = PTHREAD_MUTEX_INITIALIZER;
 struct deliveries {
     struct delivery **by_worker;
     uint32_t n;
@@ -98,12 +106,28 @@ static void request_finish(struct store_request *r)
 
 static void delivery_run(struct msg *msg)
 {
-    struct delivery *d = CONTAINER_OF(msg, struct delivery, msg);
+    struct delivery_msg *m = CONTAINER_OF(msg, struct delivery_msg, msg);
+    struct delivery *d = m->delivery;
+    free(m);
+    pthread_mutex_lock(&deliveries_lock);
+    list_remove(&d->node);
+    pthread_mutex_unlock(&deliveries_lock);
     for (struct store_request *r = d->first, *next; r != NULL; r = next) {
         next = r->next;
         request_finish(r);
     }
     free(d);
+}
+
+static void delivery_post(uint32_t worker, struct delivery *d)
+{
+    pthread_mutex_lock(&deliveries_lock);
+    list_push_back(&deliveries_open, &d->node);
+    pthread_mutex_unlock(&deliveries_lock);
+    struct delivery_msg *m = x_calloc(1, sizeof *m);
+    m->msg.run = delivery_run;
+    m->delivery = d;
+    worker_post(worker, &m->msg);
 }
 
 static void deliveries_add(struct deliveries *out, struct store_request *r)
@@ -117,7 +141,6 @@ static void deliveries_add(struct deliveries *out, struct store_request *r)
     struct delivery *d = out->by_worker[r->worker];
     if (d == NULL) {
         d = out->by_worker[r->worker] = x_calloc(1, sizeof *d);
-        d->msg.run = delivery_run;
         d->last = &d->first;
     }
     r->next = NULL;
@@ -145,7 +168,7 @@ static void store_answer(struct request_list *ready)
         }
     }
     for (uint32_t i = 0; i < out.n; i++) {
-        if (out.by_worker[i] != NULL) worker_post(i, &out.by_worker[i]->msg);
+        if (out.by_worker[i] != NULL) delivery_post(i, out.by_worker[i]);
     }
     free(out.by_worker);
     while ((r = list_take(&own)) != NULL) request_finish(r);
@@ -345,8 +368,9 @@ static void request_refuse(struct store_request *r)
         return;
     }
     struct deliveries out = {0};
+    uint32_t worker = r->worker;
     deliveries_add(&out, r);
-    worker_post(r->worker, &out.by_worker[r->worker]->msg);
+    delivery_post(worker, out.by_worker[worker]);
     free(out.by_worker);
 }
 

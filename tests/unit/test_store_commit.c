@@ -492,6 +492,36 @@ static void test_workers(void **state)
     workers_stop(no_op);
 }
 
+static void late_run(struct msg *msg)
+{
+    free(msg);
+    offline_add(ANN, "late", 1000);
+    xml_parsers_trim();
+}
+
+/* What an ended worker had asked is still done; its answer finds nobody. */
+static void test_worker_ends_before_answer(void **state)
+{
+    (void)state;
+    struct err err;
+    assert_int_equal(do_create(ANN), ERR_NONE);
+    assert_int_equal(workers_start(1, no_op, &err), 0);
+    count_reset();
+    store_fault_hold(true);
+    struct msg *m = x_calloc(1, sizeof *m);
+    m->run = late_run;
+    worker_post(0, m);
+    for (int i = 0; !store_fault_holding(); i++) {
+        assert_true(i < 60000);
+        usleep(1000);
+    }
+    workers_stop(no_op);
+    store_fault_hold(false);
+    store_stop();
+    assert_int_equal(n_ok, 0);
+    assert_int_equal(query_int("SELECT offline_count FROM account"), 1);
+}
+
 static void drop_answer(void)
 {
     arena_free(answer.arena);
@@ -512,6 +542,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_queue_is_bounded, fixture_setup, fixture_drop),
         cmocka_unit_test_setup_teardown(test_stop_commits, fixture_setup, fixture_drop),
         cmocka_unit_test_setup_teardown(test_workers, fixture_setup, fixture_drop),
+        cmocka_unit_test_setup_teardown(test_worker_ends_before_answer, fixture_setup, fixture_drop),
     };
     int rc = cmocka_run_group_tests_name("store-commit", tests, NULL, NULL);
     drop_answer();
