@@ -40,6 +40,17 @@ static void reply(struct server *s, const char *type, struct str id, const char 
     buf_addf(&s->out, "<iq type='%s' from='%s' to='event-broker.example.com' id='" STR_FMT "'>%s</iq>", type, s->component, STR_ARG(id), inner);
 }
 
+static void answer_late(struct server *s)
+{
+    if (s->n_late < LATE_MAX && (s->n_late == 0 || clock_ms() - s->late_since < 20)) return;
+    while (s->n_late > 0) {
+        unsigned i = (unsigned)rand_r(&s->seed) % s->n_late;
+        buf_addf(&s->out, "<iq type='result' from='%s' id='%s'/>", s->component, s->late[i]);
+        free(s->late[i]);
+        s->late[i] = s->late[--s->n_late];
+    }
+}
+
 static void answer(struct server *s, struct str id, const struct xml_node *stanza)
 {
     struct buf b = {0};
@@ -65,22 +76,12 @@ static void answer(struct server *s, struct str id, const struct xml_node *stanz
     case SERVER_SHUFFLE:
         if (s->n_late == 0) s->late_since = clock_ms();
         s->late[s->n_late++] = str_dup(id);
+        answer_late(s);
         break;
     case SERVER_SILENT:
     case SERVER_DEAD: break;
     }
     buf_free(&b);
-}
-
-static void answer_late(struct server *s)
-{
-    if (s->n_late < LATE_MAX && (s->n_late == 0 || clock_ms() - s->late_since < 20)) return;
-    while (s->n_late > 0) {
-        unsigned i = (unsigned)rand_r(&s->seed) % s->n_late;
-        buf_addf(&s->out, "<iq type='result' from='%s' id='%s'/>", s->component, s->late[i]);
-        free(s->late[i]);
-        s->late[i] = s->late[--s->n_late];
-    }
 }
 
 static enum xml_next on_header(void *owner, const struct xml_header *h)

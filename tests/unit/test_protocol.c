@@ -88,7 +88,9 @@ static const char *example(const char *what)
 static struct stanza *subject(void)
 {
     struct err err;
-    uint64_t sid = (uint64_t)0x6a1b << 32 | 0x12c;
+    uint64_t sid = 0;
+    stanza_ids_start(0x6a1b);
+    for (unsigned i = 0; i < 0x12c; i++) sid = stanza_id_next();
     struct stanza *s = stanza_from_text(STR("<message xmlns='jabber:client' type='chat' id='m1' from='romeo@example.com/balcony' to='juliet@example.com'>"
                                             "<body>Art thou not Romeo?</body></message>"),
                                         &err);
@@ -291,7 +293,7 @@ static void test_odd_answers(void **state)
         {PROTOCOL_ANSWER, ANSWER_INVALID, "<iq type='result' id='e1'" FROM TO "><pass" EB "/><pass" EB "/></iq>"},
         {PROTOCOL_ANSWER, ANSWER_INVALID, "<iq type='result' id='e1'" FROM TO "><pass" EB ">" MESSAGE "</message>" MESSAGE "</message></pass></iq>"},
         {PROTOCOL_ANSWER, ANSWER_INVALID, "<iq type='result' id='e1'" FROM TO "><pass" EB "><message xmlns='jabber:server'/></pass></iq>"},
-        {PROTOCOL_ANSWER, ANSWER_INVALID, "<iq type='result' id='e1'" FROM TO "><pass" EB "><message xmlns='jabber:client' type='gossip'/></pass></iq>"},
+        {PROTOCOL_ANSWER, ANSWER_INVALID, "<iq type='result' id='e1'" FROM TO "><pass" EB "><presence xmlns='jabber:client' type='gossip'/></pass></iq>"},
         {PROTOCOL_ANSWER, ANSWER_INVALID, "<iq type='result' id='e1'" FROM TO "><pass" EB "><message xmlns='jabber:client' to='@@@'/></pass></iq>"},
         {PROTOCOL_ANSWER, ANSWER_INVALID, "<iq type='result' id='e1'" FROM TO "><handle" EB "><x/></handle></iq>"},
         {PROTOCOL_ANSWER, ANSWER_ERROR, "<iq type='error' id='e1'" FROM TO "/>"},
