@@ -422,7 +422,7 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *b)
     }
 }
 
-static void read_off(struct conn *c)
+void conn_read_off(struct conn *c)
 {
     if (c->reading) uv_read_stop((uv_stream_t *)&c->tcp);
     c->reading = false;
@@ -441,7 +441,7 @@ void conn_pause(struct conn *c)
 {
     assert(c->worker == worker_id());
     c->paused++;
-    if (c->state == CONN_OPEN) read_off(c);
+    if (c->state == CONN_OPEN) conn_read_off(c);
 }
 
 void conn_resume(struct conn *c)
@@ -466,6 +466,5 @@ static void on_turn(struct turn_hook *hook)
     }
     if (c->state == CONN_OPEN && c->paused == 0 && !c->offer_due) conn_read_on(c);
     if (c->state == CONN_CLOSING) conn_read_on(c); /* to notice that the peer goes, and to leave nothing unread that would make a reset */
-    if (c->state == CONN_MOVING) read_off(c);
     if (c->state != CONN_GONE && c->state != CONN_DIALING) progress(c);
 }

@@ -118,6 +118,7 @@ void conn_move(struct conn *c, uint32_t worker, conn_moved_fn fn, void *arg)
         return;
     }
     conn_to(c, CONN_MOVING);
+    conn_read_off(c); /* at once: libuv reads several times in one callback's turn, and those bytes would be nobody's */
     worker_timer(&c->timer, CONN_MOVE_MS);
     conn_touch(c);
 }

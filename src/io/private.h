@@ -79,6 +79,7 @@ struct conn *conn_new(enum conn_state state); /* handle initialised, without a s
 bool conn_to(struct conn *c, enum conn_state to);
 void conn_name_peer(struct conn *c);
 void conn_touch(struct conn *c); /* the turn hook will look at it */
+void conn_read_off(struct conn *c);
 void conn_read_on(struct conn *c); /* reads unless paused or at the end */
 void conn_offer(struct conn *c, const char *data, size_t n); /* n 0: only what is kept */
 void conn_flush(struct conn *c);
