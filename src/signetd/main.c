@@ -9,6 +9,7 @@
 #include "jsm/jsm.h"
 #include "router/route.h"
 #include "store/store.h"
+#include "xml/parser.h"
 #include "xmpp/c2s.h"
 #include <getopt.h>
 #include <pthread.h>
@@ -154,6 +155,7 @@ static void worker_end(unsigned worker)
 {
     (void)worker;
     jsm_worker_stop();
+    xml_parsers_trim();
 }
 
 /* Listening is asked of each worker; the first error wins. */
