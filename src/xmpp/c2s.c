@@ -93,6 +93,7 @@ void c2s_free(struct c2s *c)
     free(c->why);
     free(c);
     metric_add(METRIC_C2S_STREAMS, -1);
+    if (c2s_worker()->closing) xml_parsers_trim(); /* the thread will end, and its pool with it */
 }
 
 static struct xml_limits c2s_limits(void)
@@ -219,6 +220,7 @@ void c2s_close_all(const char *condition)
     void *value;
     w->closing = condition;
     while (imap_next(&w->streams, &it, &id, &value)) c2s_close(value, condition, NULL);
+    xml_parsers_trim();
 }
 
 /* ---- what the layer above asks and does ---- */
