@@ -76,6 +76,7 @@ void xml_loan_forget(struct xml_loan *l)
     buffer_trim(&l->out_attrs);
     buffer_trim(&l->out_children);
     l->header_ready = l->element_ready = l->rewrite = false;
+    l->default_ns = (struct xml_span){0};
     l->inner_defaults = 0;
     l->declared = 0;
 }

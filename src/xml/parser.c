@@ -191,6 +191,25 @@ static enum xml_status status_of_expat(struct xml_loan *l, enum XML_Error code, 
     return XML_NOT_WELL_FORMED;
 }
 
+/* How far expat had to read to find an error at a byte. Most errors are found in a token that is complete as far as letters go: to its end. */
+static size_t error_end(struct xml_loan *l, enum XML_Error code, size_t at)
+{
+    struct str rest = bytes_at(l, l->last_end, l->fed);
+    const char *until = rest.n == 0 ? "" : rest.p[0] == '<' ? ">" : rest.p[0] == '&' ? ";" : " \t\r\n<>&'\"/=";
+    char quote = '\0';
+    for (size_t i = 1; code != XML_ERROR_INVALID_TOKEN && i < rest.n; i++) {
+        char c = rest.p[i];
+        if (quote != '\0') {
+            if (c == quote) quote = '\0';
+        } else if (until[0] == '>' && (c == '\'' || c == '"')) {
+            quote = c;
+        } else if (c != '\0' && strchr(until, c) != NULL) {
+            return l->last_end + i + 1;
+        }
+    }
+    return at + ERROR_REACH;
+}
+
 /* Expat stopped with an error, its own or one that a handler gave. */
 static enum xml_status expat_failed(struct xml_parser *p)
 {
@@ -203,8 +222,7 @@ static enum xml_status expat_failed(struct xml_parser *p)
     enum XML_Error code = XML_GetErrorCode(l->expat);
     XML_Index index = XML_GetErrorByteIndex(l->expat) - (XML_Index)l->synthetic;
     size_t at = index < (XML_Index)l->last_end ? l->last_end : (size_t)index;
-    size_t end = at + (size_t)XML_GetCurrentByteCount(l->expat);
-    if (end < at + ERROR_REACH) end = at + ERROR_REACH;
+    size_t end = error_end(l, code, at);
     if (!xml_collect_within(l, l->last_end, end, false)) {
         status = l->status;
         fail(p, status, "%s", l->why);
