@@ -366,6 +366,7 @@ static void test_random_order_keeps_the_lane(void **state)
     for (unsigned i = 0; i < N; i++) { /* sent in lane order too */
         char tail[16];
         snprintf(tail, sizeof tail, " %u", i + 1);
+        wait_done(r[i]);
         assert_string_equal(strrchr(server_event(s, i), ' '), tail);
         assert_int_equal(r[i]->kind, VERDICT_PASS);
         free(r[i]);
