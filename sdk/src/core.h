@@ -84,7 +84,7 @@ struct link {
     bool was_active, close_sent, peer_closed, doomed;
     char why[200]; /* when doomed or closing */
     uint64_t deadline_ms; /* 0: none */
-    uint64_t heard_ms, ping_sent_ms;
+    uint64_t heard_ms, ping_sent_ms; /* ping_sent_ms: 0 when nothing was pinged since something was heard */
     uint64_t pings;
     /* guarded by the server's mutex */
     struct buf mail; /* answers given by other threads */

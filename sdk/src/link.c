@@ -252,6 +252,7 @@ static void read_turn(struct link *l)
         ssize_t n = read_some(l, data, sizeof(data));
         if (n <= 0) return;
         l->heard_ms = clock_ms();
+        l->ping_sent_ms = 0;
         feed(l, data, (size_t)n);
         if (l->ssl == NULL && (size_t)n < sizeof(data)) return;
     }
@@ -263,6 +264,7 @@ void link_resume(struct link *l)
 {
     if (over_limits(l)) return;
     l->reading_paused = false;
+    l->ping_sent_ms = 0;
     l->heard_ms = clock_ms(); /* it could not be heard meanwhile */
     read_turn(l);
     if (l->reading_paused && !over_limits(l)) { /* more inside OpenSSL: make sure the loop turns */
@@ -336,7 +338,7 @@ void link_timers(struct link *l, uint64_t now, uint64_t *next)
     uint64_t due = l->deadline_ms;
     if (l->state == LINK_ACTIVE && !l->reading_paused) {
         uint64_t interval = s->limits[SIGNET_LIMIT_PING_INTERVAL_MS], patience = s->limits[SIGNET_LIMIT_PING_TIMEOUT_MS];
-        bool waiting = l->ping_sent_ms != 0 && l->heard_ms <= l->ping_sent_ms;
+        bool waiting = l->ping_sent_ms != 0;
         if (waiting && now >= l->ping_sent_ms + patience) {
             link_doom(l, "pings are not answered");
             return;

@@ -110,12 +110,17 @@ static void timers(struct signet_server *s, uint64_t now, uint64_t *next)
     }
 }
 
-static void reap(struct signet_server *s)
+/* True when one was: its dialler has a new time to wake us for. */
+static bool reap(struct signet_server *s)
 {
+    bool any = false;
     LIST_EACH_SAFE(n, tmp, &s->links) {
         struct link *l = CONTAINER_OF(n, struct link, node);
-        if (l->doomed) link_free(l, !s->stopping);
+        if (!l->doomed) continue;
+        link_free(l, !s->stopping);
+        any = true;
     }
+    return any;
 }
 
 uint64_t loop_pass(struct signet_server *s)
@@ -135,7 +140,7 @@ uint64_t loop_pass(struct signet_server *s)
         struct link *l = CONTAINER_OF(n, struct link, node);
         if (!l->doomed) link_flush(l);
     }
-    reap(s);
+    if (reap(s)) return 0;
     now = clock_ms();
     return next == UINT64_MAX ? UINT64_MAX : next > now ? next - now : 0;
 }
@@ -182,7 +187,7 @@ void *loop_main(void *arg)
         at_once = take_wake(s);
     }
     LIST_EACH(n, &s->links) link_doom(CONTAINER_OF(n, struct link, node), "stopped at once");
-    reap(s);
+    (void)reap(s);
     xml_parsers_trim();
     OPENSSL_thread_stop();
     return NULL;

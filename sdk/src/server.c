@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -333,6 +334,9 @@ int signet_run(struct signet_server *s, unsigned grace_ms)
         int sig = 0;
         (void)sigwait(&set, &sig);
         rc = signet_stop(s, grace_ms);
+        const struct timespec at_once = {0};
+        while (sigtimedwait(&set, NULL, &at_once) > 0) { /* asked twice: it has stopped, and the program may end in its own way */
+        }
     }
     pthread_sigmask(SIG_SETMASK, &old, NULL);
     return rc;

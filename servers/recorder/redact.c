@@ -34,8 +34,9 @@ int redact_new(struct redact **out, const struct text_list *patterns, const char
         char problem[200] = "it matches nothing at all, and so everywhere";
         if (rc != 0) regerror(rc, &r->patterns[r->count], problem, sizeof(problem));
         else regfree(&r->patterns[r->count]);
+        (void)err_set(err, ERR_INVALID, "redact '%s': %s", patterns->items[r->count], problem);
         redact_free(r);
-        return err_set(err, ERR_INVALID, "redact '%s': %s", patterns->items[r->count], problem);
+        return -1;
     }
     *out = r;
     return 0;

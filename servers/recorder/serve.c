@@ -200,12 +200,14 @@ static void stop_writer(struct serve *s)
 /* The signals are blocked before any thread is made, so that only sigwait gets them. */
 static int run(struct serve *s, struct err *err)
 {
-    sigset_t set, old;
+    sigset_t set;
     sigemptyset(&set);
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);
     sigaddset(&set, SIGHUP);
-    pthread_sigmask(SIG_BLOCK, &set, &old);
+    pthread_sigmask(SIG_BLOCK, &set, NULL);
+    signal(SIGXFSZ, SIG_IGN); /* a file size limit is an error of the archive like a full disk, not our end */
+    signal(SIGPIPE, SIG_IGN);
     int rc = pthread_create(&s->writer, NULL, writer_main, s);
     if (rc != 0) return err_set(err, ERR_INTERNAL, "cannot start a thread: %s", strerror(rc));
     rc = set_up_server(s, err);
@@ -214,8 +216,7 @@ static int run(struct serve *s, struct err *err)
         (void)signet_stop(s->server, (unsigned)s->o->grace_ms);
     }
     stop_writer(s); /* after what is queued is stored, answered or not */
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
-    if (rc == 0)
+    if (rc == 0) /* the signals stay blocked: asked twice to stop, it has stopped */
         log_notice(AREA, "recorded %llu events in %llu transactions (largest %llu); %llu sent again, %llu answered with an error, %llu fire-and-forget lost",
                    (unsigned long long)s->stored, (unsigned long long)s->transactions, (unsigned long long)s->largest, (unsigned long long)s->known,
                    (unsigned long long)(s->failed), (unsigned long long)s->lost);

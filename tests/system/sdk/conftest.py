@@ -32,7 +32,8 @@ class Program:
                 return line
 
     def stop(self, sig=signal.SIGTERM, timeout=15):
-        if self.p.poll() is None:
+        """Its exit status; sig None: it was told already."""
+        if sig is not None and self.p.poll() is None:
             self.p.send_signal(sig)
         rc = self.p.wait(timeout)
         while (line := self.lines.get(timeout=5)) is not None:

@@ -177,7 +177,7 @@ def test_graceful_stop_answers_what_is_under_way(server, link):
     while not link.ended:
         link.read()
     link.send('</stream:stream>')
-    assert server.stop() == 0
+    assert server.stop(None) == 0
     assert server.output().endswith('stopped')
 
 
@@ -238,7 +238,7 @@ def test_dial_reconnects(start):
     while not link.ended:
         link.read()
     link.send('</stream:stream>')
-    assert p.stop() == 0
+    assert p.stop(None) == 0
 
 
 def test_tls_listening(start, certificate):
