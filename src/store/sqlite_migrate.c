@@ -52,7 +52,7 @@ static int migrate_step(sqlite3 *db, const char *path, const struct sqlite_migra
 
 int sqlite_migrate(sqlite3 *db, const char *path, const struct sqlite_migration *migrations, unsigned n, struct err *err)
 {
-    int64_t version, application, tables;
+    int64_t version = 0, application = 0, tables = 0;
     if (pragma_read(db, path, "PRAGMA user_version", &version, err) != 0) return -1;
     if (pragma_read(db, path, "PRAGMA application_id", &application, err) != 0) return -1;
     if (pragma_read(db, path, "SELECT count(*) FROM sqlite_schema", &tables, err) != 0) return -1;
