@@ -420,6 +420,8 @@ void holds_link(struct holds *h, uint32_t link, bool keeps)
     holds_enter(h);
     while (!list_empty(&view->holds)) {
         struct hold *hold = CONTAINER_OF(view->holds.next, struct hold, node);
+        /* It may be back by now, and have taken what was sent after its loss. */
+        h->ops->forget(h->owner, link, hold->id);
         hold_proceed(hold, hold_reroute(hold, link));
     }
     holds_leave(h);

@@ -34,7 +34,7 @@ struct hold_ops {
     /* Hands a request to a link: request->hold 0: fire and forget. Its contents are the callee's (event_request_clear). Never calls back before return: a
      * link that can't take it says so later, by ANSWER_RETURNED or ANSWER_QUEUE_FULL. */
     void (*send)(void *owner, uint32_t link, struct event_request *take);
-    /* The hold has given up on what it sent there (time-out): nothing need be sent or kept for it any more. */
+    /* The hold has given up on what it sent there (time-out, moved to another server): nothing need be sent or kept for it any more. */
     void (*forget)(void *owner, uint32_t link, uint64_t hold);
     /* Verdicts are ready that could not be told from inside the present call: holds_run() is to be called soon, before the loop blocks, from no raiser's stack. */
     void (*wake)(void *owner);
