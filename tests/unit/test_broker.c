@@ -491,6 +491,31 @@ static void on_trace(const struct event_trace *t)
         traced_passes++;
 }
 
+static void test_full_queue(void **state)
+{
+    UNIT_UNUSED(state);
+    enum { N = 8000 };
+    static struct raised *r[N];
+    struct server *s = up(SERVER_SILENT);
+    unsigned full = 0, late = 0;
+    for (unsigned i = 0; i < N; i++) r[i] = raise(i % 2, i, false);
+    for (unsigned i = 0; i < N; i++) {
+        wait_done(r[i]);
+        assert_int_equal(r[i]->kind, VERDICT_REFUSE);
+        assert_true(r[i]->outage);
+        full += strcmp(r[i]->condition, "resource-constraint") == 0 || r[i]->took_ms < 1400;
+        late += r[i]->took_ms >= 1400;
+        if (i == 0) assert_true(alarmed("compliance-queue-full", ""));
+        free(r[i]);
+    }
+    assert_true(full > 100 && late > 100);
+    for (unsigned i = 0; i < 1000 && alarmed("compliance-queue-full", ""); i++) nap(2);
+    assert_false(alarmed("compliance-queue-full", "")); /* those given up are not kept */
+    server_answers(s, SERVER_PASS);
+    assert_int_equal(verdict(0)->kind, VERDICT_PASS);
+    down(s);
+}
+
 static void test_trace(void **state)
 {
     UNIT_UNUSED(state);
@@ -544,7 +569,8 @@ static int setup(void **state)
 {
     UNIT_UNUSED(state);
     static const char *const overrides[] = {"server.domains=example.com",   "component.listen=127.0.0.1:0",    "broker.event_timeout=1500", "broker.outage_window=2000",
-                                            "broker.ping_interval=300",      "broker.ping_timeout=6000", "broker.connect_timeout=2000"};
+                                            "broker.ping_interval=300",      "broker.ping_timeout=6000", "broker.connect_timeout=2000",
+                                            "broker.link_queue_bytes=4194304"};
     struct err err;
     int fd = mkstemp(log_path);
     if (fd < 0) return -1;
@@ -582,6 +608,7 @@ int main(void)
         cmocka_unit_test(test_accept_direction),
         cmocka_unit_test(test_second_connection),
         cmocka_unit_test(test_direction_is_changed),
+        cmocka_unit_test(test_full_queue),
         cmocka_unit_test(test_trace),
         cmocka_unit_test(test_stops_gracefully),
     };
