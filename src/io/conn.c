@@ -119,6 +119,7 @@ static void destroy(struct conn *c)
     buf_free(&c->wire);
     buf_free(&c->tx);
     SSL_free(c->ssl); /* NULL is a no-op */
+    free(c->why);
     free(c);
 }
 
@@ -131,7 +132,7 @@ void conn_handle_closed(uv_handle_t *handle)
     }
     assert(c->state == CONN_GONE);
     dial_free(c);
-    report(c, c->has_why ? &c->why : NULL);
+    report(c, c->why);
     worker_timer_cancel(&c->timer);
     metric_add(METRIC_CONN_OPEN, -1);
     if (c->hook.queued) {
@@ -145,8 +146,10 @@ static void drop(struct conn *c, const struct err *why, bool reset)
 {
     if (c->state == CONN_GONE) return;
     if (c->peer_ended) why = NULL;
-    if (why != NULL) c->why = *why;
-    c->has_why = why != NULL;
+    if (why != NULL) {
+        c->why = x_malloc(sizeof *c->why); /* idle connections are many, errors rare */
+        *c->why = *why;
+    }
     worker_timer_cancel(&c->timer);
     conn_to(c, CONN_GONE);
     if (c->move != NULL) conn_move_lost(c);
@@ -323,11 +326,11 @@ void conn_wrote(struct conn *c)
     }
     conn_touch(c);
     size_t pending = conn_pending(c);
+    if (pending > c->out_high) c->over = true;
     if (pending > c->out_max) { /* perhaps only this turn wrote much, and the kernel takes it */
         conn_flush(c);
         pending = conn_pending(c);
     }
-    if (pending > c->out_high) c->over = true;
     if (pending <= c->out_max || c->state == CONN_GONE) return;
     struct err why;
     metric_inc(METRIC_CONN_OVERRUN);

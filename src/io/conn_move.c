@@ -69,7 +69,7 @@ static void send_off(struct conn *c)
 
 void conn_move_lost(struct conn *c)
 {
-    log_debug("io", "The connection to %s died while moving: %s", c->peer, c->has_why ? c->why.text : "closed");
+    log_debug("io", "The connection to %s died while moving: %s", c->peer, c->why != NULL ? c->why->text : "closed");
     c->ops = NULL;
     send_off(c);
 }

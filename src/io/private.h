@@ -50,7 +50,6 @@ struct conn {
     bool over; /* pending went above the high-water mark */
     bool peer_done; /* the peer's FIN was seen */
     bool peer_ended; /* the peer ended it, properly and first: that is the reason, whatever becomes of our output */
-    bool has_why;
     bool finished; /* all callbacks are over; only the queued turn hook keeps the memory */
     bool tls_up; /* handshake done */
     bool tls_server;
@@ -70,7 +69,7 @@ struct conn {
     struct wheel_timer timer;
     struct dial *dial; /* while dialing */
     struct conn_move *move; /* while moving */
-    struct err why;
+    struct err *why; /* why it is GONE; NULL: properly */
     char peer[64];
 };
 

@@ -85,11 +85,12 @@ static int load_pair(SSL_CTX *ctx, const char *cert_path, const char *key_path, 
     ERR_clear_error();
     if (SSL_CTX_use_certificate_chain_file(ctx, cert_path) != 1) {
         tls_error_text(NULL, text, sizeof text);
-        return err_set(err, ERR_INVALID, "cannot use the certificate %s: %s; a PEM file with the certificate and its chain would be right", cert_path, text);
+        return err_set(err, ERR_INVALID, "cannot use the certificate %s: %s; a PEM file with it and its chain would be right", cert_path, text);
     }
     if (SSL_CTX_use_PrivateKey_file(ctx, key_path, SSL_FILETYPE_PEM) != 1) {
         tls_error_text(NULL, text, sizeof text);
-        return err_set(err, ERR_INVALID, "cannot use the private key %s: %s; the PEM key of %s, without a pass phrase, would be right", key_path, text, cert_path);
+        return err_set(err, ERR_INVALID, "cannot use the private key %s: %s; the PEM key of %s, without a pass phrase, would be right", key_path, text,
+                       cert_path);
     }
     if (SSL_CTX_check_private_key(ctx) != 1) {
         tls_error_text(NULL, text, sizeof text);

@@ -4,8 +4,11 @@
 
 #include "base/log.h"
 #include "base/metric.h"
+#include "io/private.h"
 #include <arpa/inet.h>
+#include <dlfcn.h>
 #include <fcntl.h>
+#include <netdb.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 
@@ -23,7 +26,7 @@ struct rig {
     struct end server, client;
     const struct conn_ops *server_ops;
     struct tls_context *tls_server, *tls_client;
-    bool tls;
+    bool tls, tls12;
     uint64_t total; /* bytes the client sends and wants back */
     unsigned pauses, callbacks;
     struct wheel_timer resume;
@@ -125,6 +128,7 @@ static void client_connected(void *owner)
     struct err err;
     atomic_fetch_add(&r->connected, 1);
     if (r->tls && conn_start_tls(e->conn, r->tls_client, false, "localhost", &err) != 0) fail_msg("%s", err.text);
+    if (r->tls12) SSL_set_max_proto_version(e->conn->ssl, TLS1_2_VERSION);
     client_fill(e);
 }
 static size_t client_data(void *owner, const char *data, size_t n)
@@ -382,18 +386,27 @@ static void bindings(void *arg)
     struct rig *r = arg;
     unsigned char a[32], b[32];
     assert_true(conn_is_tls(r->server.conn));
+    if (r->tls12) {
+        assert_string_equal(conn_tls_version(r->server.conn), "TLSv1.2");
+        assert_false(conn_tls_exporter(r->server.conn, a));
+        size_t n = conn_tls_unique(r->server.conn, a, sizeof a);
+        assert_int_equal(n, 12);
+        assert_int_equal(conn_tls_unique(r->client.conn, b, sizeof b), n);
+        assert_memory_equal(a, b, n);
+        return;
+    }
     assert_string_equal(conn_tls_version(r->server.conn), "TLSv1.3");
     assert_true(conn_tls_exporter(r->server.conn, a));
     assert_true(conn_tls_exporter(r->client.conn, b));
     assert_memory_equal(a, b, sizeof a);
     assert_int_equal(conn_tls_unique(r->server.conn, a, sizeof a), 0);
 }
-static void test_channel_binding(void **state)
+static void channel_binding(bool tls12)
 {
     static struct rig r;
-    UNIT_UNUSED(state);
     memset(&r, 0, sizeof r);
     r.tls = true;
+    r.tls12 = tls12;
     r.total = 100;
     io_call(0, rig_listen, &r);
     io_call(0, rig_dial, &r);
@@ -403,6 +416,13 @@ static void test_channel_binding(void **state)
     io_wait(&r.client_closed, 1);
     io_wait(&r.server_closed, 1);
     io_call(0, rig_end, &r);
+}
+
+static void test_channel_binding(void **state)
+{
+    UNIT_UNUSED(state);
+    channel_binding(false);
+    channel_binding(true);
 }
 
 /* ---- dialing ---- */
@@ -432,6 +452,39 @@ static void dial_run(void *arg)
     d->rig.client.conn = conn_dial(d->host, d->port, "test", &client_ops, &d->rig.client);
     assert_int_equal(atomic_load(&d->rig.client_closed), 0); /* never before return */
     if (d->close_at_once) conn_close(d->rig.client.conn);
+}
+
+/* A name with two addresses, of which the first refuses: the C library's own answers for both, put in a row. */
+int getaddrinfo(const char *restrict name, const char *restrict service, const struct addrinfo *restrict hints, struct addrinfo **restrict out)
+{
+    int (*real)(const char *, const char *, const struct addrinfo *, struct addrinfo **);
+    void *found = dlsym(RTLD_NEXT, "getaddrinfo");
+    memcpy(&real, &found, sizeof real);
+    if (strcmp(name, "two.test") != 0) return real(name, service, hints, out);
+    int rc = real("127.0.0.2", service, hints, out);
+    return rc != 0 ? rc : real("127.0.0.1", service, hints, &(*out)->ai_next);
+}
+
+static void test_dial_second_address(void **state)
+{
+    static struct rig r;
+    static struct dialed d;
+    UNIT_UNUSED(state);
+    memset(&r, 0, sizeof r);
+    memset(&d, 0, sizeof d);
+    r.server_ops = &drop_ops;
+    io_call(0, rig_listen, &r);
+    d.host = "two.test";
+    d.port = r.port;
+    d.rig.total = 10;
+    io_call(0, dial_run, &d);
+    io_wait(&r.finished, 1); /* bytes have come, so the second address was used */
+    assert_int_equal(atomic_load(&d.rig.connected), 1);
+    assert_int_equal(atomic_load(&d.rig.client_closed), 0);
+    io_call(0, client_close, &d.rig);
+    io_wait(&d.rig.client_closed, 1);
+    io_wait(&r.server_closed, 1);
+    io_call(0, rig_end, &r);
 }
 
 static void listener_end(void *arg) { conn_listener_close(((struct rig *)arg)->listener); }
@@ -570,6 +623,7 @@ int main(void)
         cmocka_unit_test(test_tls_cut),
         cmocka_unit_test(test_channel_binding),
         cmocka_unit_test(test_dial_refused),
+        cmocka_unit_test(test_dial_second_address),
         cmocka_unit_test(test_dial_no_such_name),
         cmocka_unit_test(test_dial_given_up),
         cmocka_unit_test(test_wrong_name),
