@@ -81,8 +81,8 @@ static void XMLCALL tree_end(void *arg, const char *name)
     (void)name;
     struct builder *t = arg;
     if (t->problem != NULL) return;
-    if (t->depth-- <= t->skip) return;
     flush_text(t);
+    if (t->depth-- <= t->skip) return;
     t->at = t->at->parent;
 }
 
