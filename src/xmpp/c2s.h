@@ -20,7 +20,8 @@ struct c2s_ops {
     /* Fetches an account; fn is called on the calling worker, never before return. */
     void (*account_get)(const struct jid *user, uint64_t c2s_id, c2s_account_fn fn);
     uint32_t (*owner)(const struct jid *user); /* the worker that owns this bare JID; any thread */
-    /* SASL verified the credentials and the stream is on the owner's worker; <success/> is not sent yet: answer with c2s_auth_result(). Not before return. */
+    /* SASL verified the credentials and the stream is on the owner's worker; <success/> is not sent yet: answer with c2s_auth_result(), not before
+     * return. From here on the upper layer knows the stream and hears on_closed; of streams that never came so far it hears nothing. */
     void (*on_auth)(struct c2s *c);
     /* A bind request (an iq set), checked; the reader is parked until c2s_bound() or the stream's end. The op takes the stanza. */
     void (*on_bind)(struct c2s *c, struct stanza *take);

@@ -1,5 +1,5 @@
-/* Inside of client streams, shared by c2s.c (objects and the calls from above), c2s_listen.c (listeners), c2s_negotiate.c (bytes in, headers, features,
- * STARTTLS, bind, stanzas) and c2s_auth.c (SASL, the hand-over). */
+/* Inside of client streams, shared by c2s.c (objects and the calls from above), c2s_listen.c (listeners), c2s_negotiate.c (bytes in, headers,
+ * features, STARTTLS, bind, stanzas) and c2s_auth.c (SASL, the hand-over). */
 #ifndef SIGNET_XMPP_C2S_PRIVATE_H
 #define SIGNET_XMPP_C2S_PRIVATE_H
 #include "base/map.h"

@@ -1,6 +1,6 @@
 /* The server's side of SASL (RFC 6120, 6) on GNU gsasl, without I/O: SCRAM-SHA-256, SCRAM-SHA-1, their -PLUS variants, and PLAIN, which needs TLS.
- * gsasl asks for secrets synchronously; so the user's name is read from the client's first message here, the account is fetched by the caller in its own
- * time, and only then gsasl sees the message. An unknown user goes the same way as a known one, with a salt that is the same every time. */
+ * gsasl asks for secrets synchronously; so the user's name is read from the client's first message here, the account is fetched by the
+ * caller in its own time, and only then gsasl sees the message. An unknown user goes the same way as a known one, with a salt that is the same every time. */
 #ifndef SIGNET_XMPP_SASL_H
 #define SIGNET_XMPP_SASL_H
 #include "xmpp/jid.h"

@@ -1,4 +1,5 @@
-/* What every XML stream has in common (RFC 6120, 4): headers, stream features, stream errors. Client streams use it, server and component streams can. */
+/* What every XML stream has in common (RFC 6120, 4): headers, stream features, stream errors. Client streams use it; server and component
+ * streams can. */
 #ifndef SIGNET_XMPP_STREAM_H
 #define SIGNET_XMPP_STREAM_H
 #include "xml/parser.h"
