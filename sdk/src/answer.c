@@ -45,14 +45,13 @@ static enum signet_result finish(struct event *e, const struct buf *iq)
 {
     struct signet_server *s = e->server;
     enum signet_result result = SIGNET_GONE;
-    bool own_thread = s->started && pthread_equal(pthread_self(), s->thread);
     pthread_mutex_lock(&s->mutex);
     struct link *l = imap_get(&s->by_id, e->link);
     if (l != NULL) {
         l->outstanding--;
         l->outstanding_bytes -= e->bytes;
         if (iq != NULL) buf_add(&l->mail, iq->data, iq->len);
-        if (!own_thread) server_wake(s); /* the loop itself looks at the mail before it sleeps */
+        if (!loop_is_here(s)) server_wake(s); /* the loop itself looks at the mail before it sleeps */
         result = SIGNET_OK;
     }
     pthread_mutex_unlock(&s->mutex);

@@ -148,6 +148,7 @@ must_check int address_split(const char *address, char **host, char **port, stru
 
 /* loop.c */
 void *loop_main(void *server);
+bool loop_is_here(const struct signet_server *s); /* is the caller this server's own thread? */
 uint64_t loop_pass(struct signet_server *s); /* mail, output and timers; returns milliseconds to the next timer, UINT64_MAX: none */
 
 /* transport.c: listening, dialling, TLS */

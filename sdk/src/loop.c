@@ -174,9 +174,17 @@ static bool take_wake(struct signet_server *s)
     return asked && grace == 0;
 }
 
+static _Thread_local const struct signet_server *here;
+
+bool loop_is_here(const struct signet_server *s)
+{
+    return here == s;
+}
+
 void *loop_main(void *arg)
 {
     struct signet_server *s = arg;
+    here = s;
     struct epoll_event ready[TURN_EVENTS];
     bool at_once = false;
     while (!at_once) {

@@ -310,8 +310,8 @@ void server_wake(struct signet_server *s)
 
 int signet_stop(struct signet_server *s, unsigned grace_ms)
 {
+    if (loop_is_here(s)) return err_set(&s->err, ERR_CONFLICT, "signet_stop: not from a callback, it waits for the library's thread");
     if (!s->started || s->stopped) return err_set(&s->err, ERR_CONFLICT, "signet_stop: the server is not running");
-    if (pthread_equal(pthread_self(), s->thread)) return err_set(&s->err, ERR_CONFLICT, "signet_stop: not from a callback, it waits for the library's thread");
     pthread_mutex_lock(&s->mutex);
     s->stop_asked = true;
     s->stop_grace_ms = grace_ms;
