@@ -68,7 +68,7 @@ struct answer_msg {
 struct forget_msg {
     struct msg msg;
     uint32_t link, worker;
-    uint64_t hold;
+    uint64_t hold; /* 0: no hold is to be forgotten, but the link is to know of a time-out or an answer that was not allowed */
 };
 struct keeps_msg {
     struct msg msg;
@@ -148,7 +148,11 @@ static void request_run(struct msg *msg)
 static void forget_here(uint32_t link, uint32_t worker, uint64_t hold)
 {
     struct link_io *l = imap_get(&self->links, link);
-    if (l != NULL) link_io_forget(l, worker, hold);
+    if (l == NULL) return;
+    if (hold == 0)
+        link_io_trouble(l);
+    else
+        link_io_forget(l, worker, hold);
 }
 
 static void forget_run(struct msg *msg)
@@ -230,7 +234,11 @@ static void on_timer(struct wheel_timer *timer)
 
 static void count_for_link(struct broker *b, const struct hold_report *r)
 {
-    if (r->link == LINK_ID_NONE || (r->news != HOLD_TIMEOUT && r->news != HOLD_INVALID)) return;
+    if (r->link == LINK_ID_NONE || (r->news != HOLD_TIMEOUT && r->news != HOLD_INVALID && r->news != HOLD_OVERRULED)) return;
+    struct forget_msg *m = x_calloc(1, sizeof *m); /* not a call: the link may be the one that reports */
+    m->msg.run = forget_run;
+    m->link = r->link;
+    worker_post(link_worker(r->link), &m->msg);
     if (r->link >= b->n_counts) {
         b->counts = x_realloc(b->counts, (r->link + 1) * sizeof *b->counts);
         memset(b->counts + b->n_counts, 0, (r->link + 1 - b->n_counts) * sizeof *b->counts);
@@ -246,7 +254,7 @@ static void do_report(void *owner, const struct hold_report *r)
 {
     hold_report_count(r);
     count_for_link(owner, r);
-    if (r->news == HOLD_RAISED) metric_inc(event_catalogue[r->id].service == SERVICE_JSM ? METRIC_EVENTS_JSM : METRIC_EVENTS_TC);
+    if (r->news == HOLD_RAISED && r->event != NULL) metric_inc(event_catalogue[r->id].service == SERVICE_JSM ? METRIC_EVENTS_JSM : METRIC_EVENTS_TC);
     if (r->news != HOLD_RAISED && r->news != HOLD_VERDICT) return;
     void (*trace)(const struct event_trace *) = atomic_load_explicit(&shared.trace, memory_order_acquire);
     if (trace == NULL) return;

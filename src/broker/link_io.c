@@ -29,9 +29,9 @@ struct link_io {
     struct protocol_names names;
     struct wheel_timer timer;
     bool kept; /* what the workers were told last */
-    bool was_full, was_late, was_invalid; /* an alarm may be up */
-    bool active_once;
-    uint64_t trouble_ms; /* the last time-out or invalid answer */
+    bool stopping; /* by link_io_stop(): nothing is lost */
+    bool was_full, troubled; /* alarms may be up */
+    uint64_t trouble_ms; /* when link_io_trouble() was called last */
     uint64_t refused_logged_ms;
     uint64_t since_wall_ms;
     unsigned gauge_state; /* the state's gauge it is counted in */
@@ -62,10 +62,10 @@ static void settle_alarms(struct link_io *l)
         l->was_full = false;
         alarm_clear(ALARM_QUEUE_FULL, l->spec.component);
     }
-    if ((l->was_late || l->was_invalid) && worker_now_ms() - l->trouble_ms > CALM_MS) {
+    if (l->troubled && worker_now_ms() - l->trouble_ms > CALM_MS) {
         alarm_clear(ALARM_EVENT_TIMEOUT, l->spec.component);
         alarm_clear(ALARM_INVALID_ANSWER, l->spec.component);
-        l->was_late = l->was_invalid = false;
+        l->troubled = false;
     }
 }
 
@@ -237,8 +237,8 @@ static void tell_loss(struct link_io *l, enum link_state from, enum link_state t
         log_warn("broker", "Component %s: %s; its events wait for it up to %llu s", name, why, (unsigned long long)l->settings->link.outage_window_ms / 1000);
     else
         log_info("broker", "Component %s: %s", name, why);
-    if (from == LINK_ACTIVE) metric_inc(METRIC_LINK_LOSSES);
-    alarm_raise(ALARM_LINK_LOST, name, "%s", why);
+    if (from == LINK_ACTIVE && !l->stopping) metric_inc(METRIC_LINK_LOSSES);
+    if (!l->stopping) alarm_raise(ALARM_LINK_LOST, name, "%s", why);
 }
 
 static void do_moved(void *owner, enum link_state from, enum link_state to, const char *why)
@@ -254,6 +254,8 @@ static void do_moved(void *owner, enum link_state from, enum link_state to, cons
         log_notice("broker", "Component %s is ACTIVE", l->spec.component);
         alarm_clear(ALARM_LINK_LOST, l->spec.component);
         alarm_clear(ALARM_HANDSHAKE_REFUSED, l->spec.component);
+        alarm_clear(ALARM_PASSED_UNLOGGED, l->spec.component);
+        alarm_clear(ALARM_PASSED_UNLOGGED, l->spec.profile); /* no link was concerned then: its subject is the profile */
     } else if (to == LINK_GONE || to == LINK_QUEUEING) {
         tell_loss(l, from, to, why);
     }
@@ -299,10 +301,6 @@ static void on_answer(struct link_io *l, uint64_t number, struct event_answer *a
     }
     metric_inc(kinds[a->kind]);
     metric_observe_us(METRIC_LINK_ROUND_TRIP, clock_us() - stamp);
-    if (a->kind == ANSWER_INVALID) {
-        l->was_invalid = true;
-        l->trouble_ms = worker_now_ms();
-    }
     a->hold = request.hold;
     a->step = request.step;
     a->link = l->spec.id;
@@ -442,11 +440,13 @@ void link_io_stop(struct link_io *l, const char *why)
         component_refuse(contender, "host-unknown", NULL);
     }
     if (c != NULL) component_close(c);
+    l->stopping = true;
     link_stop(l->link, why);
     settle(l);
     worker_timer_cancel(&l->timer);
     metric_add(METRIC_LINKS_GONE, -1);
-    static const enum alarm_id alarms[] = {ALARM_LINK_LOST, ALARM_HANDSHAKE_REFUSED, ALARM_QUEUE_FULL, ALARM_EVENT_TIMEOUT, ALARM_INVALID_ANSWER};
+    static const enum alarm_id alarms[] = {ALARM_LINK_LOST, ALARM_HANDSHAKE_REFUSED, ALARM_QUEUE_FULL, ALARM_EVENT_TIMEOUT,
+                                           ALARM_INVALID_ANSWER, ALARM_PASSED_UNLOGGED};
     for (unsigned i = 0; i < sizeof alarms / sizeof alarms[0]; i++) alarm_clear(alarms[i], l->spec.component);
     link_free(l->link);
     free(l);
@@ -472,10 +472,13 @@ void link_io_offer(struct link_io *l, struct event_request *take)
 
 void link_io_forget(struct link_io *l, uint32_t worker, uint64_t hold)
 {
-    if (!link_forget(l->link, worker, hold)) return;
-    l->was_late = true;
+    if (link_forget(l->link, worker, hold)) settle(l);
+}
+
+void link_io_trouble(struct link_io *l)
+{
+    l->troubled = true;
     l->trouble_ms = worker_now_ms();
-    settle(l);
 }
 
 bool link_io_busy(const struct link_io *l) { return link_state(l->link) == LINK_ACTIVE && link_outstanding(l->link) + link_waiting(l->link) > 0; }
