@@ -2,8 +2,10 @@
 #include "admin/private.h"
 #include "base/alarm.h"
 #include "base/metric.h"
+#include "base/stages.h"
 #include "broker/broker.h"
 #include "io/worker.h"
+#include "jsm/jsm.h"
 #include "jsm/ticket.h"
 #include "store/store.h"
 #include "xmpp/c2s.h"
@@ -92,6 +94,43 @@ static int trace(struct request *rq, struct err *err)
     return 0;
 }
 
+static void stage_add(void *arg, const struct stage_view *view)
+{
+    json_t *o = json_pack("{s:s, s:s, s:i, s:I}", "stage", view->stage, "what", view->what, "worker", (int)view->worker, "us", (json_int_t)view->us);
+    json_stamp(o, "time", view->wall_ms);
+    json_array_append_new(arg, o);
+}
+
+static int by_time(const void *a, const void *b)
+{
+    json_int_t x = json_integer_value(json_object_get(*(json_t *const *)a, "us")), y = json_integer_value(json_object_get(*(json_t *const *)b, "us"));
+    return (x > y) - (x < y);
+}
+
+/* A stanza's way over all workers, in order of time; "us" counts from its first stage. */
+static int stanza_trace(struct request *rq, struct err *err)
+{
+    uint64_t sid;
+    if (stanza_id_parse(rq->parts[0], &sid) != 0) return err_set(err, ERR_INVALID, "'%s' is no stanza id; it looks like 1-0000002a, as in events and the log", rq->parts[0]);
+    json_t *found = json_array(), *sorted = json_array(), *rows[1024];
+    jsm_trace(sid, stage_add, found);
+    size_t n = json_array_size(found) < 1024 ? json_array_size(found) : 1024;
+    for (size_t i = 0; i < n; i++) rows[i] = json_array_get(found, i);
+    qsort(rows, n, sizeof(rows[0]), by_time);
+    json_int_t first = n > 0 ? json_integer_value(json_object_get(rows[0], "us")) : 0;
+    for (size_t i = 0; i < n; i++) {
+        json_object_set_new(rows[i], "us", json_integer(json_integer_value(json_object_get(rows[i], "us")) - first));
+        json_array_append(sorted, rows[i]);
+    }
+    json_decref(found);
+    if (n == 0) {
+        json_decref(sorted);
+        return err_set(err, ERR_NOT_FOUND, "no stanza '%s' went through lately; each worker remembers its last %d stages", rq->parts[0], STAGES_RING);
+    }
+    rq->out = json_pack("{s:o}", "stages", sorted);
+    return 0;
+}
+
 static int reload(struct request *rq, struct err *err)
 {
     (void)rq;
@@ -110,5 +149,6 @@ static int shutdown_now(struct request *rq, struct err *err)
 
 const struct route status_routes[] = {
     {"GET", "/v1/status", status},   {"GET", "/v1/events", catalogue}, {"GET", "/v1/events/trace", trace},   {"GET", "/v1/alarms", alarms},
+    {"GET", "/v1/trace/*", stanza_trace},
     {"GET", "/v1/metrics", metrics}, {"POST", "/v1/reload", reload},   {"POST", "/v1/shutdown", shutdown_now}, {NULL, NULL, NULL},
 };

@@ -1,6 +1,7 @@
 /* The session manager's workers, and what the daemon and the admin API ask of them: views, kicks, the drain. */
 #include "jsm/jsm.h"
 #include "base/log.h"
+#include "base/stages.h"
 #include "jsm/deliver.h"
 #include "jsm/receive.h"
 #include "jsm/send.h"
@@ -23,6 +24,7 @@ void jsm_worker_stop(void)
     if (jsm == NULL) return;
     if (jsm->sessions.count > 0) log_warn("jsm", "%zu sessions are left at the end", jsm->sessions.count);
     tickets_worker_stop();
+    stages_thread_stop();
     imap_free(&jsm->sessions);
     map_free(&jsm->users);
     free(jsm);
@@ -65,6 +67,33 @@ void jsm_sessions(void (*fn)(void *arg, const struct session_view *session), voi
 {
     struct view_call call = {.fn = fn, .arg = arg, .lock = PTHREAD_MUTEX_INITIALIZER};
     worker_each(view_worker, NULL, &call);
+}
+
+struct stage_call {
+    uint64_t stanza;
+    void (*fn)(void *arg, const struct stage_view *view);
+    void *arg;
+    pthread_mutex_t lock;
+};
+
+static void stages_worker(uint32_t worker, void *arg)
+{
+    struct stage_call *call = arg;
+    struct stage_mark marks[64];
+    size_t n = stages_find(call->stanza, marks, sizeof(marks) / sizeof(marks[0]));
+    pthread_mutex_lock(&call->lock);
+    for (size_t i = 0; i < n; i++) {
+        struct stage_view view = {
+            .worker = worker, .stage = stage_name(marks[i].stage), .what = stage_what(marks[i].stage), .wall_ms = marks[i].wall_ms, .us = marks[i].us};
+        call->fn(call->arg, &view);
+    }
+    pthread_mutex_unlock(&call->lock);
+}
+
+void jsm_trace(uint64_t stanza, void (*fn)(void *arg, const struct stage_view *view), void *arg)
+{
+    struct stage_call call = {.stanza = stanza, .fn = fn, .arg = arg, .lock = PTHREAD_MUTEX_INITIALIZER};
+    worker_each(stages_worker, NULL, &call);
 }
 
 struct kick_call {

@@ -24,6 +24,13 @@ struct session_view { /* borrowed during the callback */
 };
 /* Calls fn for every session, one worker after the other, from a non-worker thread; blocks. */
 void jsm_sessions(void (*fn)(void *arg, const struct session_view *session), void *arg);
+struct stage_view {
+    uint32_t worker;
+    const char *stage, *what;
+    uint64_t wall_ms, us;
+};
+/* The way of a stanza, of those that went through lately: fn per stage, worker by worker, in order of time within each. Non-worker threads; blocks. */
+void jsm_trace(uint64_t stanza, void (*fn)(void *arg, const struct stage_view *view), void *arg);
 /* Ends a user's sessions (all, or the one of that full JID) with a stream error; returns how many. Non-worker threads; blocks. */
 unsigned jsm_kick(const struct jid *jid, const char *condition, const char *text);
 /* The account was deleted or disabled: sessions end (not-authorized / reset), cached data is dropped, late stanzas find no user. */

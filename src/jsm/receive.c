@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/metric.h"
+#include "base/stages.h"
 #include "jsm/deliver.h"
 #include "jsm/dispatch.h"
 #include "jsm/features/features.h"
@@ -33,6 +34,7 @@ struct incoming {
     struct stanza *stanza; /* as it is now */
     const struct stanza_row *row;
     enum incoming_step step;
+    uint64_t since_us; /* its arrival */
     uint32_t stage;
     struct kept_verdict verdict;
     struct effects fx;
@@ -58,6 +60,7 @@ static void deliveries_clear(struct incoming *in)
 static void incoming_finish(struct incoming *in)
 {
     in->step = IN_DONE;
+    stages_mark(in->stanza->sid, STAGE_FINISHED);
     ticket_done(in->parcel->ticket);
     stanza_unref(in->parcel->stanza);
     free(in->parcel);
@@ -98,6 +101,7 @@ static void incoming_refused(struct incoming *in)
 {
     const struct stanza *s = in->stanza;
     metric_inc(METRIC_STANZAS_REFUSED);
+    stages_mark(s->sid, STAGE_REFUSED);
     struct stanza *substitute = verdict_substitute(&in->verdict, s);
     if (substitute != NULL) {
         send_back(substitute);
@@ -136,6 +140,7 @@ static void in_effects_done(struct effects *fx, const struct err *failed)
 static void incoming_run_row(struct incoming *in)
 {
     in->step = IN_EFFECTS;
+    stages_mark(in->stanza->sid, STAGE_FEATURE);
     lane_stage(&in->lane, ++in->stage);
     in->fx_used = true;
     effects_init(&in->fx, in->user, NULL, in->parcel->ticket, in->lane.lane != NULL ? &in->lane : NULL, in->stanza);
@@ -148,6 +153,7 @@ static void incoming_run_row(struct incoming *in)
 /* ---- es_IN per session ---- */
 static void copies_answered(struct incoming *in)
 {
+    stages_mark(in->stanza->sid, STAGE_IN_VERDICT);
     in->step = IN_TURN;
     if (in->lane.lane == NULL || lane_is_head(&in->lane)) copies_turn(in);
 }
@@ -197,12 +203,17 @@ static bool write_copies(struct incoming *in)
 static void copies_turn(struct incoming *in)
 {
     bool lost = write_copies(in);
+    if (in->reached) {
+        stages_mark(in->stanza->sid, STAGE_WRITTEN);
+        metric_observe_us(METRIC_STAGE_IN_TIME, clock_us() - in->since_us);
+    }
     if (!in->reached && lost && (in->parcel->flags & PARCEL_NO_EVENTS) == 0) {
         choose_sessions(in);
         return;
     }
     const struct stanza *s = in->stanza;
     bool tell = !in->reached && in->n_deliveries > 0 && s->kind != STANZA_PRESENCE && (in->parcel->flags & PARCEL_COPY) == 0;
+    if (!in->reached && in->n_deliveries > 0) stages_mark(s->sid, STAGE_REFUSED);
     if (tell) { /* rule 2: the sender of a 1:1 message gets an error only if no session took it */
         metric_inc(METRIC_STANZAS_REFUSED);
         send_back(verdict_reply(&in->verdict, s));
@@ -216,6 +227,7 @@ static void offline_stored(void *arg, const struct err *err)
     struct incoming *in = arg;
     if (err == NULL) {
         metric_inc(METRIC_OFFLINE_STORED);
+        stages_mark(in->stanza->sid, STAGE_STORED);
         incoming_finish(in);
         return;
     }
@@ -239,6 +251,7 @@ static void offline_answered(struct incoming *in, const struct verdict *v)
 {
     verdict_clear(&in->verdict);
     verdict_keep(&in->verdict, v);
+    stages_mark(in->stanza->sid, STAGE_OFFLINE_VERDICT);
     in->step = IN_OFFLINE_TURN;
     if (in->lane.lane == NULL || lane_is_head(&in->lane)) offline_turn(in);
 }
@@ -368,6 +381,8 @@ static void deliver_turn(struct incoming *in)
 static void deliver_answered(struct incoming *in, const struct verdict *v)
 {
     verdict_keep(&in->verdict, v);
+    stages_mark(in->stanza->sid, STAGE_DELIVER_VERDICT);
+    metric_observe_us(METRIC_STAGE_DELIVER_TIME, clock_us() - in->since_us);
     in->step = IN_DELIVER_TURN;
     bool pipelined = v->kind == VERDICT_PASS && in->row == NULL; /* es_IN may be asked before the stanza ahead is done */
     if (pipelined || in->lane.lane == NULL || lane_is_head(&in->lane)) deliver_turn(in);
@@ -460,6 +475,8 @@ void receive_parcel(struct parcel *take)
     struct incoming *in = x_calloc(1, sizeof(*in));
     in->parcel = take;
     in->stanza = stanza_ref(s);
+    in->since_us = clock_us();
+    stages_mark(s->sid, STAGE_ARRIVED);
     in->user = user_hold(&s->to);
     list_push_back(&jsm->incoming, &in->node);
     in->wait.fn = incoming_loaded;

@@ -2,7 +2,9 @@
  * commit) the step returns and the answer resumes it. The session may be gone meanwhile, so it is looked up by id. */
 #include "jsm/send.h"
 #include "base/log.h"
+#include "base/clock.h"
 #include "base/metric.h"
+#include "base/stages.h"
 #include "jsm/deliver.h"
 #include "jsm/dispatch.h"
 #include "jsm/ticket.h"
@@ -25,6 +27,7 @@ struct outgoing {
     unsigned place; /* one of enum stanza_place */
     enum outgoing_step step;
     struct kept_verdict verdict;
+    uint64_t since_us;
     struct effects fx;
     bool fx_used;
 };
@@ -52,6 +55,7 @@ static void outgoing_finish(struct outgoing *o)
 static void outgoing_refused(struct outgoing *o)
 {
     metric_inc(METRIC_STANZAS_REFUSED);
+    stages_mark(o->stanza->sid, STAGE_REFUSED);
     struct stanza *instead = jid_present(&o->stanza->to) ? verdict_substitute(&o->verdict, o->stanza) : NULL;
     if (instead != NULL)
         router_route(instead, (struct ticket){0}, PARCEL_NO_EVENTS);
@@ -62,6 +66,7 @@ static void outgoing_refused(struct outgoing *o)
 
 static void outgoing_pass_on(struct outgoing *o, struct stanza *take)
 {
+    stages_mark(o->stanza->sid, STAGE_ROUTED);
     o->ticket_passed_on = true;
     router_route(take, o->ticket, 0);
 }
@@ -87,6 +92,7 @@ static void outgoing_run_row(struct outgoing *o)
         return;
     }
     o->step = OUT_EFFECTS;
+    stages_mark(o->stanza->sid, STAGE_FEATURE);
     lane_stage(&o->lane, STAGE_IN);
     o->fx_used = true;
     effects_init(&o->fx, o->user, s, o->ticket, o->lane.lane != NULL ? &o->lane : NULL, o->stanza);
@@ -148,6 +154,8 @@ static void outgoing_local(struct outgoing *o)
 /* es_OUT is answered and it is this stanza's turn. */
 static void outgoing_apply(struct outgoing *o)
 {
+    stages_mark(o->stanza->sid, STAGE_OUT_TURN);
+    metric_observe_us(METRIC_STAGE_OUT_TIME, clock_us() - o->since_us);
     if (o->verdict.kind != VERDICT_PASS) {
         if (o->stanza->type != PRESENCE_UNAVAILABLE) {
             outgoing_refused(o);
@@ -180,6 +188,7 @@ static void outgoing_on_head(struct lane_entry *entry)
 static void out_answered(struct outgoing *o, const struct verdict *v)
 {
     verdict_keep(&o->verdict, v);
+    stages_mark(o->stanza->sid, STAGE_OUT_VERDICT);
     o->step = OUT_TURN;
     if (o->lane.lane == NULL || lane_is_head(&o->lane)) outgoing_apply(o);
 }
@@ -250,6 +259,8 @@ void session_receive(struct session *s, struct stanza *take)
     o->place = place_of(s, o->stanza);
     o->row = dispatch_find(o->stanza, o->place);
     o->ticket = ticket_open(s);
+    o->since_us = clock_us();
+    stages_mark(o->stanza->sid, STAGE_ACCEPTED);
     list_push_back(&jsm->outgoing, &o->node);
     metric_inc(METRIC_STANZAS_IN);
     if (jsm->draining) {
@@ -259,7 +270,10 @@ void session_receive(struct session *s, struct stanza *take)
         return;
     }
     list_push_back(&s->held_back, &o->held);
-    if (s->held_back.next != &o->held || s->starting || !outgoing_may_start(s, &o->held)) return;
+    if (s->held_back.next != &o->held || s->starting || !outgoing_may_start(s, &o->held)) {
+        stages_mark(o->stanza->sid, STAGE_HELD_BACK);
+        return;
+    }
     list_remove(&o->held);
     outgoing_start(s, &o->held);
 }

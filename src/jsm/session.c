@@ -62,14 +62,11 @@ static void session_gone(struct session *s)
     state_move(&session_states, s->full.full.p, &s->state, SESSION_ENDED);
     list_remove(&s->node);
     imap_del(&jsm->sessions, s->id);
-    struct stanza *last = stanza_make(STANZA_PRESENCE, PRESENCE_UNAVAILABLE, &s->full, NULL, STR_NONE, STR(""));
-    struct stanza_change change = {.sid = &(uint64_t){stanza_id_next()}};
-    struct stanza *subject = stanza_with(last, &change);
+    struct stanza *subject = stanza_make(STANZA_PRESENCE, PRESENCE_UNAVAILABLE, &s->full, NULL, STR_NONE, STR(""));
     if (s->presence != NULL || s->directed.count > 0) presence_session_gone(s, subject);
     struct question q = {.event = EVENT_es_END, .subject = subject, .session = s->full.full};
     struct verdict now;
     broker_raise(&q, &now);
-    stanza_unref(last);
     stanza_unref(subject);
     log_info("jsm", "session '%s' has ended", s->full.full.p);
     struct list *node;

@@ -239,6 +239,7 @@ static void stop(struct daemon *d)
     admin_stop();
     broker_stop((uint64_t)d->config.server_shutdown_wait * 1000);
     workers_stop(worker_end);
+    c2s_stop();
     store_stop();
     router_stop();
     tls_unref(d->tls);

@@ -16,6 +16,7 @@ int sqlite_offline_add(int64_t account, const struct stanza *s, uint64_t wall_ms
     struct sql_call q = sql_call(SQL_OFFLINE_ADD);
     sql_bind_int(&q, account);
     sql_bind_int(&q, (int64_t)wall_ms);
+    sql_bind_int(&q, (int64_t)s->sid);
     sql_bind_text(&q, buf_str(&text));
     int rc = sql_run(&q, err);
     buf_free(&text);
@@ -41,7 +42,7 @@ int sqlite_offline_load(struct str user, int64_t after_id, unsigned limit, struc
     struct buf items = {0};
     int more;
     while ((more = sql_row(&q, err)) > 0) {
-        struct store_offline_item item = {.id = sql_int(&q, 0), .wall_ms = (uint64_t)sql_int(&q, 1), .stanza = sql_text(&q, 2, a)};
+        struct store_offline_item item = {.id = sql_int(&q, 0), .wall_ms = (uint64_t)sql_int(&q, 1), .sid = (uint64_t)sql_int(&q, 2), .stanza = sql_text(&q, 3, a)};
         buf_add(&items, &item, sizeof item);
     }
     sql_end(&q);

@@ -60,6 +60,7 @@ void store_user_load(struct str user, store_user_fn fn, void *arg);
 struct store_offline_item {
     int64_t id;
     uint64_t wall_ms; /* when it was stored */
+    uint64_t sid; /* its stanza id */
     struct str stanza; /* serialised with xmlns='jabber:client' */
 };
 typedef void (*store_offline_fn)(void *arg, const struct store_offline_item *items, size_t n, const struct err *err);

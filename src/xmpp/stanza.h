@@ -47,10 +47,10 @@ must_check struct stanza *stanza_from_element(const struct xml_element *e, const
 must_check struct stanza *stanza_from_node(const struct xml_node *n, const char **condition, struct err *err);
 /* From text such as "<message xmlns='jabber:client' ...>": offline storage, tests. */
 must_check struct stanza *stanza_from_text(struct str text, struct err *err);
-/* Made by the server. inner: serialised children in jabber:client context, well-formed by contract (copied). from/to/id may be NULL. */
+/* Made by the server. inner: serialised children in jabber:client context, well-formed by contract (copied). from/to/id may be NULL. Has a stanza id of its own. */
 struct stanza *stanza_make(enum stanza_kind kind, enum stanza_type type, const struct jid *from, const struct jid *to, struct str id, struct str inner);
 struct stanza *stanza_with(const struct stanza *s, const struct stanza_change *change); /* new header, same bytes */
-/* The reply to an iq get/set: result (inner may be empty), addresses swapped. */
+/* The reply to an iq get/set: result (inner may be empty), addresses swapped, the same stanza id (as stanza_error()). */
 struct stanza *stanza_result(const struct stanza *iq, struct str inner);
 /* An error reply (RFC 6120, 8.3): addresses swapped, condition e.g. "not-allowed" with its standard error type (type NULL) or another; text may be NULL.
  * NULL when s is itself of type error or an iq result: nothing may be answered to it. Children of s are not echoed. */
@@ -77,5 +77,6 @@ void stanza_ids_start(uint32_t boot);
 uint64_t stanza_id_next(void);
 #define STANZA_ID_SIZE 28
 const char *stanza_id_text(uint64_t sid, char out[STANZA_ID_SIZE]);
+int stanza_id_parse(const char *text, uint64_t *sid); /* -1: no stanza id */
 
 #endif

@@ -57,6 +57,7 @@ struct stanza *stanza_error(const struct stanza *s, const char *condition, const
     }
     BUF_ADD_LIT(&b, "</error>");
     struct stanza *reply = stanza_make(s->kind, of_kind[s->kind], &s->to, &s->from, s->id, buf_str(&b));
+    reply->sid = s->sid;
     buf_free(&b);
     return reply;
 }
@@ -97,4 +98,14 @@ const char *stanza_id_text(uint64_t sid, char out[STANZA_ID_SIZE])
     unsigned long long count = sid & ((1ULL << COUNTER_BITS) - 1);
     snprintf(out, STANZA_ID_SIZE, "%x-%08llx", boot, count);
     return out;
+}
+
+int stanza_id_parse(const char *text, uint64_t *sid)
+{
+    unsigned boot;
+    unsigned long long count;
+    int end = 0;
+    if (sscanf(text, "%8x-%16llx%n", &boot, &count, &end) != 2 || text[end] != '\0' || boot > BOOT_MASK || count >> COUNTER_BITS != 0) return -1;
+    *sid = (uint64_t)boot << COUNTER_BITS | count;
+    return 0;
 }

@@ -28,6 +28,7 @@ struct stanza *stanza_make(enum stanza_kind kind, enum stanza_type type, const s
     s->from = jid_keep(a, from);
     s->to = jid_keep(a, to);
     s->id = arena_str(a, id);
+    s->sid = stanza_id_next();
     inner_set(s, inner);
     return s;
 }
@@ -73,7 +74,9 @@ struct stanza *stanza_with(const struct stanza *s, const struct stanza_change *c
 
 struct stanza *stanza_result(const struct stanza *iq, struct str inner)
 {
-    return stanza_make(STANZA_IQ, IQ_RESULT, &iq->to, &iq->from, iq->id, inner);
+    struct stanza *result = stanza_make(STANZA_IQ, IQ_RESULT, &iq->to, &iq->from, iq->id, inner);
+    result->sid = iq->sid; /* an answer is traced with what it answers */
+    return result;
 }
 
 void stanza_write(struct buf *b, const struct stanza *s, const char *xmlns)

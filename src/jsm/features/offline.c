@@ -119,8 +119,7 @@ static struct stanza *delayed(const struct store_offline_item *row, const struct
     buf_add_str(&inner, s->inner);
     buf_addf(&inner, "<delay xmlns='urn:xmpp:delay' from='" STR_FMT "' stamp='%s'/>", STR_ARG(u->jid.domain), clock_stamp(row->wall_ms, stamp));
     struct str bytes = buf_str(&inner);
-    uint64_t sid = s->sid != 0 ? s->sid : stanza_id_next();
-    struct stanza_change change = {.inner = &bytes, .sid = &sid};
+    struct stanza_change change = {.inner = &bytes, .sid = &row->sid};
     struct stanza *out = stanza_with(s, &change);
     stanza_unref(s);
     buf_free(&inner);

@@ -59,12 +59,8 @@ void effect_roster_push(struct effects *fx, struct user *u, const struct roster_
         struct session *s = CONTAINER_OF(node, struct session, node);
         if (!s->interested || s->state != SESSION_OPEN) continue;
         char id[STANZA_ID_SIZE + 8] = "push-";
-        uint64_t sid = stanza_id_next();
-        stanza_id_text(sid, id + 5);
-        struct stanza *push = stanza_make(STANZA_IQ, IQ_SET, NULL, &s->full, str_of(id), buf_str(&b));
-        struct stanza_change change = {.sid = &sid, .from = &u->jid};
-        effect_deliver(fx, s, stanza_with(push, &change), COPY_NONE);
-        stanza_unref(push);
+        stanza_id_text(stanza_id_next(), id + 5);
+        effect_deliver(fx, s, stanza_make(STANZA_IQ, IQ_SET, &u->jid, &s->full, str_of(id), buf_str(&b)), COPY_NONE);
     }
     buf_free(&b);
 }

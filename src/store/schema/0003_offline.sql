@@ -5,6 +5,7 @@ CREATE TABLE offline (
     id       INTEGER PRIMARY KEY AUTOINCREMENT,    -- order of arrival
     account  INTEGER NOT NULL REFERENCES account (id) ON DELETE CASCADE,
     wall_ms  INTEGER NOT NULL,
+    sid      INTEGER NOT NULL,                     -- the stanza id
     stanza   TEXT NOT NULL
 ) STRICT;
 CREATE INDEX offline_by_account ON offline (account, id);
