@@ -1,0 +1,67 @@
+/* What the compliance nouns (server, profile, assignment, link) have in common, and links, which are only listed. */
+#include "signetctl/compliance.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum outcome compliance_get(const char *member, json_t **answer, json_t **list, struct err *err)
+{
+    char *path = api_path("/v1/compliance/", member, NULL);
+    enum outcome rc = api_call("GET", path, NULL, answer, err);
+    free(path);
+    if (rc == OUTCOME_OK) *list = json_object_get(*answer, member);
+    return rc;
+}
+
+json_t *compliance_named(json_t *list, const char *name)
+{
+    size_t i;
+    json_t *element;
+    json_array_foreach (list, i, element)
+        if (strcmp(json_text(element, "name"), name) == 0) return element;
+    return NULL;
+}
+
+enum outcome compliance_change(const struct invocation *in, const char *method, char *take_path, json_t *take, const char *did, struct err *err)
+{
+    json_t *answer = NULL;
+    enum outcome rc = api_call(method, take_path, take, &answer, err);
+    free(take_path);
+    if (rc == OUTCOME_OK) print_done(in, answer, "%s %s; compliance configuration version %lld is in force", in->args[0], did, json_number(answer, "version"));
+    json_decref(answer);
+    return rc;
+}
+
+enum outcome link_list(const struct invocation *in, struct err *err)
+{
+    json_t *answer = NULL, *link;
+    size_t i;
+    enum outcome rc = api_call("GET", "/v1/compliance/links", NULL, &answer, err);
+    if (rc != OUTCOME_OK) return rc;
+    if ((in->given & OPT_JSON) != 0) {
+        json_print(answer, JSON_INDENT(2));
+        json_decref(answer);
+        return rc;
+    }
+    static const char *const numbers[] = {"events", "answers", "timeouts", "invalid", "outstanding", "queued"};
+    struct table t = {.columns = 12, .head = {"COMPONENT", "SERVER", "PROFILE", "DIRECTION", "STATE", "SINCE", "EVENTS", "ANSWERS", "TIMEOUTS", "INVALID", "WAITING", "QUEUED"}};
+    json_array_foreach (json_object_get(answer, "links"), i, link) {
+        table_add(&t, json_text(link, "component"));
+        table_add(&t, json_text(link, "server"));
+        table_add(&t, json_text(link, "profile"));
+        table_add(&t, json_text(link, "direction"));
+        table_add(&t, json_text(link, "state"));
+        table_add(&t, json_text(link, "since"));
+        for (unsigned n = 0; n < sizeof(numbers) / sizeof(numbers[0]); n++) table_addf(&t, "%lld", json_number(link, numbers[n]));
+    }
+    table_print(&t);
+    struct table errors = {0};
+    json_array_foreach (json_object_get(answer, "links"), i, link)
+        if (*json_text(link, "last_error") != '\0') table_fact(&errors, json_text(link, "component"), json_text(link, "last_error"));
+    if (errors.n_cells > 0) {
+        fputs("\nlast errors:\n", stdout);
+        table_print(&errors);
+    }
+    json_decref(answer);
+    return rc;
+}

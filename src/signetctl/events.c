@@ -1,0 +1,109 @@
+/* Events: the catalogue, and watching them as they are asked and answered. Watching is long polling: each request waits until something came. */
+#include "signetctl/ctl.h"
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#define WAIT_MS 20000
+
+enum outcome events_list(const struct invocation *in, struct err *err)
+{
+    json_t *answer = NULL, *event;
+    size_t i;
+    enum outcome rc = api_call("GET", "/v1/events", NULL, &answer, err);
+    if (rc != OUTCOME_OK) return rc;
+    if ((in->given & OPT_JSON) != 0) {
+        json_print(answer, JSON_INDENT(2));
+    } else {
+        struct table t = {.columns = 6, .head = {"EVENT", "SERVICE", "PACKETS", "ANSWERS", "CAN STOP IT", "WHEN"}};
+        json_array_foreach (json_object_get(answer, "events"), i, event) {
+            table_add(&t, json_text(event, "name"));
+            table_add(&t, json_text(event, "service"));
+            table_add(&t, json_text(event, "packets"));
+            table_add(&t, json_text(event, "answers"));
+            table_add(&t, json_is_true(json_object_get(event, "refusable")) ? "yes" : "no");
+            table_add(&t, json_text(event, "raised"));
+        }
+        table_print(&t);
+    }
+    json_decref(answer);
+    return rc;
+}
+
+/* A name that does not exist would be waited for forever. */
+static enum outcome check_names(const struct invocation *in, struct err *err)
+{
+    json_t *answer = NULL, *event;
+    size_t at;
+    if (in->n_events == 0) return OUTCOME_OK;
+    enum outcome rc = api_call("GET", "/v1/events", NULL, &answer, err);
+    for (unsigned i = 0; rc == OUTCOME_OK && i < in->n_events; i++) {
+        bool known = false;
+        json_array_foreach (json_object_get(answer, "events"), at, event) known |= strcmp(json_text(event, "name"), in->events[i]) == 0;
+        if (!known) rc = fail(OUTCOME_USAGE, err, "there is no event '%.64s'; signetctl events list names them", in->events[i]);
+    }
+    json_decref(answer);
+    return rc;
+}
+
+static bool wanted(const struct invocation *in, const char *event)
+{
+    for (unsigned i = 0; i < in->n_events; i++)
+        if (strcmp(in->events[i], event) == 0) return true;
+    return in->n_events == 0;
+}
+
+static void print_event(const struct invocation *in, const json_t *event)
+{
+    if (!wanted(in, json_text(event, "event"))) return;
+    if ((in->given & OPT_JSON) != 0) {
+        json_print(event, JSON_COMPACT);
+        return;
+    }
+    /* A table of one row has the widths of that row alone: the columns here are fixed, the long one last. */
+    const char *verdict = json_text(event, "verdict");
+    struct table t = {.columns = 1};
+    struct buf line = {0};
+    buf_addf(&line, "%s  %-25s  ", json_text(event, "time"), json_text(event, "event"));
+    if (*verdict == '\0')
+        buf_addf(&line, "%-24s", "asked");
+    else
+        buf_addf(&line, "%-11s %9.1f ms", verdict, (double)json_number(event, "took_us") / 1000.0);
+    buf_addf(&line, "  %s  %s  stanza %s  event %s", *json_text(event, "component") != '\0' ? json_text(event, "component") : "-",
+             *json_text(event, "key") != '\0' ? json_text(event, "key") : "-", json_text(event, "stanza"), json_text(event, "id"));
+    table_add(&t, buf_cstr(&line));
+    table_print(&t);
+    buf_free(&line);
+}
+
+enum outcome events_watch(const struct invocation *in, struct err *err)
+{
+    long long after = 0;
+    enum outcome rc = check_names(in, err);
+    api_set_wait(WAIT_MS / 1000 + 15);
+    if (rc == OUTCOME_OK && isatty(STDERR_FILENO)) fputs("watching events; Ctrl-C ends it\n", stderr);
+    while (rc == OUTCOME_OK) {
+        json_t *answer = NULL, *event;
+        size_t i;
+        char path[96];
+        struct timespec began, ended;
+        snprintf(path, sizeof(path), "/v1/events/trace?after=%lld&wait_ms=%d", after, WAIT_MS);
+        clock_gettime(CLOCK_MONOTONIC, &began);
+        rc = api_call("GET", path, NULL, &answer, err);
+        if (rc != OUTCOME_OK) break;
+        json_t *events = json_object_get(answer, "events");
+        long long lost = json_number(answer, "lost");
+        if (lost > 0) fprintf(stderr, "signetctl: %lld events came faster than they could be shown and were left out\n", lost);
+        json_array_foreach (events, i, event) print_event(in, event);
+        after = json_number(answer, "next");
+        clock_gettime(CLOCK_MONOTONIC, &ended);
+        /* An empty answer at once comes from a signetd that is stopping: no reason to ask it thousands of times. */
+        if (json_array_size(events) == 0 && ended.tv_sec - began.tv_sec < 2) nanosleep(&(struct timespec){.tv_nsec = 200000000L}, NULL);
+        json_decref(answer);
+        if (fflush(stdout) != 0) break; /* nobody reads any more */
+    }
+    return rc;
+}

@@ -1,0 +1,133 @@
+/* Compliance profiles: which events, what becomes of a stanza when nobody answers, and in which order profiles are asked. */
+#include "signetctl/compliance.h"
+#include <stdlib.h>
+#include <string.h>
+
+enum outcome profile_list(const struct invocation *in, struct err *err)
+{
+    json_t *answer = NULL, *list, *profile;
+    size_t i;
+    enum outcome rc = compliance_get("profiles", &answer, &list, err);
+    if (rc != OUTCOME_OK) return rc;
+    if ((in->given & OPT_JSON) != 0) {
+        json_print(answer, JSON_INDENT(2));
+    } else {
+        struct table t = {.columns = 5, .head = {"PRIORITY", "NAME", "EVENTS", "CHANGEABLE", "DESCRIPTION"}};
+        json_array_foreach (list, i, profile) {
+            table_addf(&t, "%zu", i + 1);
+            table_add(&t, json_text(profile, "name"));
+            table_addf(&t, "%zu", json_array_size(json_object_get(profile, "rows")));
+            table_add(&t, json_is_true(json_object_get(profile, "read_only")) ? "no" : "yes");
+            table_add(&t, json_text(profile, "description"));
+        }
+        table_print(&t);
+    }
+    json_decref(answer);
+    return rc;
+}
+
+static void show_profile(const json_t *profile)
+{
+    size_t i;
+    json_t *row;
+    struct table facts = {0}, t = {.columns = 4, .head = {"EVENT", "PACKET", "HANDLING", "FIRE AND FORGET"}};
+    table_fact(&facts, "name", json_text(profile, "name"));
+    table_fact(&facts, "description", json_text(profile, "description"));
+    table_fact(&facts, "changeable", json_is_true(json_object_get(profile, "read_only")) ? "no" : "yes");
+    table_print(&facts);
+    putchar('\n');
+    json_array_foreach (json_object_get(profile, "rows"), i, row) {
+        table_add(&t, json_text(row, "event"));
+        table_add(&t, json_text(row, "packet"));
+        table_add(&t, json_text(row, "handling"));
+        table_add(&t, json_is_true(json_object_get(row, "fire_and_forget")) ? "yes" : "no");
+    }
+    table_print(&t);
+}
+
+enum outcome profile_show(const struct invocation *in, struct err *err)
+{
+    json_t *answer = NULL, *list;
+    enum outcome rc = compliance_get("profiles", &answer, &list, err);
+    if (rc != OUTCOME_OK) return rc;
+    json_t *profile = compliance_named(list, in->args[0]);
+    if (profile == NULL)
+        rc = fail(OUTCOME_REFUSED, err, "there is no compliance profile '%.200s'; signetctl compliance profile list names them", in->args[0]);
+    else if ((in->given & OPT_JSON) != 0)
+        json_print(profile, JSON_INDENT(2));
+    else
+        show_profile(profile);
+    json_decref(answer);
+    return rc;
+}
+
+/* NAME[:PACKET][,bounce|pass][,forget]. Names are checked by signetd, which has the catalogue. */
+static enum outcome parse_row(const char *text, json_t *rows, struct err *err)
+{
+    size_t n = strcspn(text, ","), name = strcspn(text, ":,");
+    const char *packets = name < n ? text + name + 1 : "all", *handling = NULL;
+    size_t n_packets = name < n ? n - name - 1 : 3;
+    bool forget = false;
+    if (name == 0 || n_packets == 0) return fail(OUTCOME_USAGE, err, "--event '%.100s': it is NAME[:PACKET][,bounce|pass][,forget], e.g. es_OUT:message,bounce", text);
+    for (const char *at = text + n; *at == ',';) {
+        const char *word = at + 1;
+        size_t length = strcspn(word, ",");
+        struct str s = {word, length};
+        at = word + length;
+        if (str_is(s, "forget") && !forget)
+            forget = true;
+        else if ((str_is(s, "bounce") || str_is(s, "pass")) && handling == NULL)
+            handling = *word == 'b' ? "bounce" : "pass";
+        else
+            return fail(OUTCOME_USAGE, err, "--event '%.100s': after a comma come bounce or pass, and forget, each once at most; not '%.*s'", text, (int)(length < 64 ? length : 64), word);
+    }
+    json_t *row = json_pack("{s:s%, s:s%, s:s, s:b}", "event", text, name, "packet", packets, n_packets, "handling", handling != NULL ? handling : "bounce",
+                            "fire_and_forget", forget);
+    if (row == NULL) return fail(OUTCOME_USAGE, err, "--event: not UTF-8 text");
+    json_array_append_new(rows, row);
+    return OUTCOME_OK;
+}
+
+static enum outcome profile_fields(const struct invocation *in, bool add, json_t *fields, struct err *err)
+{
+    const char *description = in->values[SWITCH_DESCRIPTION];
+    if (description != NULL && json_object_set_new(fields, "description", json_string(description)) != 0) return fail(OUTCOME_USAGE, err, "the description is not UTF-8 text");
+    if (add && json_object_set_new(fields, "name", json_string(in->args[0])) != 0) return fail(OUTCOME_USAGE, err, "the name is not UTF-8 text");
+    json_t *rows = json_array();
+    enum outcome rc = OUTCOME_OK;
+    for (unsigned i = 0; rc == OUTCOME_OK && i < in->n_events; i++) rc = parse_row(in->events[i], rows, err);
+    if (rc == OUTCOME_OK && (add || in->n_events > 0))
+        json_object_set_new(fields, "rows", rows);
+    else
+        json_decref(rows);
+    if (rc == OUTCOME_OK && json_object_size(fields) == 0) rc = fail(OUTCOME_USAGE, err, "no option says what to change; see signetctl compliance profile set --help");
+    return rc;
+}
+
+static enum outcome put(const struct invocation *in, bool add, struct err *err)
+{
+    json_t *fields = json_object();
+    enum outcome rc = profile_fields(in, add, fields, err);
+    if (rc != OUTCOME_OK) {
+        json_decref(fields);
+        return rc;
+    }
+    if (add) return compliance_change(in, "POST", x_strdup("/v1/compliance/profiles"), fields, "added", err);
+    return compliance_change(in, "PATCH", api_path("/v1/compliance/profiles/", in->args[0], NULL), fields, "changed", err);
+}
+
+enum outcome profile_add(const struct invocation *in, struct err *err) { return put(in, true, err); }
+enum outcome profile_set(const struct invocation *in, struct err *err) { return put(in, false, err); }
+
+enum outcome profile_delete(const struct invocation *in, struct err *err)
+{
+    return compliance_change(in, "DELETE", api_path("/v1/compliance/profiles/", in->args[0], NULL), NULL, "deleted", err);
+}
+
+static enum outcome move(const struct invocation *in, int by, const char *did, struct err *err)
+{
+    return compliance_change(in, "POST", api_path("/v1/compliance/profiles/", in->args[0], "/move", NULL), json_pack("{s:i}", "by", by), did, err);
+}
+
+enum outcome profile_up(const struct invocation *in, struct err *err) { return move(in, -1, "moved up", err); }
+enum outcome profile_down(const struct invocation *in, struct err *err) { return move(in, 1, "moved down", err); }
