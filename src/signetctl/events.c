@@ -1,6 +1,6 @@
-/* Events: the catalogue, and watching them as they are asked and answered. Watching is long polling: each request waits until something came. */
+/* Events: the catalogue, and watching them as they are asked and answered. Watching is long polling: each request waits until something came.
+ * And the way of one stanza through its stages. */
 #include "signetctl/ctl.h"
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -105,5 +105,30 @@ enum outcome events_watch(const struct invocation *in, struct err *err)
         json_decref(answer);
         if (fflush(stdout) != 0) break; /* nobody reads any more */
     }
+    return rc;
+}
+
+enum outcome trace_show(const struct invocation *in, struct err *err)
+{
+    json_t *answer = NULL, *stage;
+    size_t i;
+    char *path = api_path("/v1/trace/", in->args[0], NULL);
+    enum outcome rc = api_call("GET", path, NULL, &answer, err);
+    free(path);
+    if (rc != OUTCOME_OK) return rc;
+    if ((in->given & OPT_JSON) != 0) {
+        json_print(answer, JSON_INDENT(2));
+    } else {
+        struct table t = {.columns = 5, .head = {"TIME", "AFTER", "WORKER", "STAGE", "WHAT"}};
+        json_array_foreach (json_object_get(answer, "stages"), i, stage) {
+            table_add(&t, json_text(stage, "time"));
+            table_addf(&t, "%.3f ms", (double)json_number(stage, "us") / 1000.0);
+            table_addf(&t, "%lld", json_number(stage, "worker"));
+            table_add(&t, json_text(stage, "stage"));
+            table_add(&t, json_text(stage, "what"));
+        }
+        table_print(&t);
+    }
+    json_decref(answer);
     return rc;
 }

@@ -241,6 +241,95 @@ def events_page(found):
     return page
 
 
+# commands
+
+SWITCH_COLUMNS = ('id', 'scope', 'name', 'value', 'help')
+COMMAND_COLUMNS = ('noun', 'verb', 'arguments', 'switches', 'function', 'help')
+EXIT_CODES = [('0', 'done'), ('1', 'refused by signetd, which says why'), ('2', 'wrong usage'), ('3', 'signetd does not answer')]
+
+COMMAND_EXAMPLES = [
+    'signetctl user add romeo@example.com --generate',
+    'signetctl compliance server add archive --host archive.example.com --port 7999 --tls on',
+    'signetctl compliance assignment add archive',
+    'signetctl events watch --event es_OUT',
+]
+
+
+def command_line(command):
+    return ' '.join(filter(None, (command['noun'], command['verb'], command['arguments'])))
+
+
+def switch_line(switch):
+    return f'--{switch["name"]}' + (f' {switch["value"]}' if switch['value'] else '')
+
+
+def command_switches(command, switches):
+    """The options of a command, in the order of the table."""
+    ids = [] if command['switches'] == '0' else [i.strip().removeprefix('OPT_') for i in command['switches'].split('|')]
+    known = {s['id'] for s in switches if s['scope'] != 'ALL'}
+    for i in ids:
+        if i not in known:
+            raise TableError(f'src/tables/commands.def:{command["line"]}: {i} is no SWITCH of scope ONCE or MANY')
+    return [s for s in switches if s['id'] in ids]
+
+
+def check_commands(commands, switches):
+    refuse_doubles('commands.def', switches, 'name')
+    refuse_doubles('commands.def', commands, 'function')
+    used = {s['id'] for c in commands for s in command_switches(c, switches)}
+    for s in switches:
+        if s['scope'] not in ('ALL', 'ONCE', 'MANY'):
+            raise TableError(f'src/tables/commands.def:{s["line"]}: scope {s["scope"]}; use ALL, ONCE or MANY')
+        if s['scope'] != 'ALL' and s['id'] not in used:
+            raise TableError(f'src/tables/commands.def:{s["line"]}: no command takes --{s["name"]}')
+
+
+def commands_page(commands, switches):
+    page = '# Commands of signetctl\n\n' + NOTE.format(table='commands.def')
+    page += ('`signetctl` administers a running signetd over its admin socket. Options may stand anywhere; `--name=value` and `--name value` are the '
+             'same; what follows `--` is no option. Passwords are never given on the command line.\n')
+    page += '\n## Options of every command\n\n'
+    page += markdown_table(('Option', 'Meaning'), [(code_cell(switch_line(s)), cell(s['help'])) for s in switches if s['scope'] == 'ALL'])
+    for noun, of_noun in grouped(commands, 'noun').items():
+        page += f'\n## {noun}\n'
+        for c in of_noun:
+            page += f'\n### {command_line(c)}\n\n{c["help"]}\n'
+            own = command_switches(c, switches)
+            if own:
+                body = [(code_cell(switch_line(s)), 'as often as wanted' if s['scope'] == 'MANY' else '', cell(s['help'])) for s in own]
+                page += '\n' + markdown_table(('Option', 'Times', 'Meaning'), body)
+    return page + '\n## Exit codes\n\n' + markdown_table(('Code', 'Meaning'), EXIT_CODES)
+
+
+def roff_switch(switch):
+    return f'.TP\n.B {roff(switch_line(switch))}\n{roff(switch["help"])}\n'
+
+
+def commands_man(commands, switches):
+    page = ('.\\" Made from src/tables/commands.def by tests/lint/tables.py --write; do not edit.\n'
+            '.TH SIGNETCTL 1 "" "Signet" "User commands"\n'
+            '.SH NAME\nsignetctl \\- administer a running signetd\n'
+            '.SH SYNOPSIS\n.B signetctl\n.I COMMAND\n.RI [ ARGUMENT ...]\n.RI [ OPTION ...]\n'
+            '.SH DESCRIPTION\n'
+            'signetctl asks signetd over its admin socket and prints the answer as a table, or as JSON. Options may stand anywhere;\n'
+            '.BI \\-\\-name= value\nand\n.BI "\\-\\-name " value\nare the same; what follows\n.B \\-\\-\nis no option.\n'
+            'Passwords are never given on the command line, where others can see them.\n'
+            '.SH OPTIONS OF EVERY COMMAND\n')
+    page += ''.join(roff_switch(s) for s in switches if s['scope'] == 'ALL')
+    page += '.SH COMMANDS\n'
+    for c in commands:
+        own = ' '.join(f'[--{s["name"]}]' for s in command_switches(c, switches))
+        page += f'.TP\n.B {roff(command_line(c))}\n'
+        page += (f'{roff(own)}\n.br\n' if own else '') + f'{roff(c["help"])}\n'
+    page += '.SH OPTIONS OF SOME COMMANDS\n' + ''.join(roff_switch(s) for s in switches if s['scope'] != 'ALL')
+    page += '.SH EXIT STATUS\n' + ''.join(f'.TP\n.B {code}\n{text}\n' for code, text in EXIT_CODES)
+    page += ('.SH ENVIRONMENT\n.TP\n.B SIGNET_ADMIN_SOCKET\nThe admin socket, unless \\-\\-socket names one.\n'
+             '.SH FILES\n.TP\n.I /run/signet/admin.sock\nThe admin socket, unless signetd is configured otherwise. Who may open it administers signetd.\n'
+             '.SH EXAMPLES\n.nf\n')
+    page += ''.join(roff(example) + '\n' for example in COMMAND_EXAMPLES)
+    return page + '.fi\n.SH SEE ALSO\n.BR signetd (8),\n.BR signet.conf (5)\n'
+
+
 # (table, macro, columns, columns that must not repeat together, the pages)
 TABLES = [
     ('options.def', 'OPTION', OPTION_COLUMNS, ('section', 'name'), [('docs/options.md', options_page), ('man/signet.conf.5', options_man)]),
@@ -261,6 +350,15 @@ def make_pages(base):
             pages.update((path, make(found)) for path, make in makers)
         except TableError as error:
             problems.append(str(error))
+    try:
+        switches = rows(base, 'commands.def', 'SWITCH', SWITCH_COLUMNS)
+        commands = rows(base, 'commands.def', 'COMMAND', COMMAND_COLUMNS)
+        if commands is not None:
+            check_commands(commands, switches)
+            pages['docs/commands.md'] = commands_page(commands, switches)
+            pages['man/signetctl.1'] = commands_man(commands, switches)
+    except TableError as error:
+        problems.append(str(error))
     return pages, problems
 
 
