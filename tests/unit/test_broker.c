@@ -516,6 +516,28 @@ static void test_full_queue(void **state)
     down(s);
 }
 
+static void test_fire_and_forget(void **state)
+{
+    UNIT_UNUSED(state);
+    struct err err;
+    json_t *fields = json_pack("{s:[{s:s, s:s, s:s, s:b}]}", "rows", "event", "es_OUT", "packet", "message", "handling", "pass", "fire_and_forget", 1);
+    if (compliance_profile_put(compliance, "Archive", fields, true, NULL, &err) != 0) fail_msg("%s", err.text);
+    json_decref(fields);
+    struct server *s = up(SERVER_SILENT);
+    assert_int_equal(compliance_unassign(compliance, NODE, "wall", &err), 0);
+    assert_int_equal(compliance_assign(compliance, NODE, "wall", "Archive", &err), 0);
+    put(false, "connect", server_port(s), PASSWORD);
+    for (uint32_t i = 0; i < 2; i++) {
+        struct raised *v = verdict(i);
+        assert_int_equal(v->kind, VERDICT_PASS);
+        assert_true(v->took_ms < 1000);
+    }
+    assert_true(server_wait_events(s, 2));
+    assert_string_equal(look().state, "ACTIVE"); /* another profile is no reason to connect anew */
+    down(s);
+    assert_int_equal(compliance_profile_delete(compliance, "Archive", &err), 0);
+}
+
 static void test_trace(void **state)
 {
     UNIT_UNUSED(state);
@@ -609,6 +631,7 @@ int main(void)
         cmocka_unit_test(test_second_connection),
         cmocka_unit_test(test_direction_is_changed),
         cmocka_unit_test(test_full_queue),
+        cmocka_unit_test(test_fire_and_forget),
         cmocka_unit_test(test_trace),
         cmocka_unit_test(test_stops_gracefully),
     };
