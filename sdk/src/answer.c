@@ -1,4 +1,5 @@
-/* Answers, from any thread: checked, written as an iq into the link's mail, and the loop is woken. Every function here takes the event whatever happens. */
+/* Answers, from any thread: checked, written as an iq into the link's mail, and the loop is woken. Every function here takes the event whatever
+ * happens. */
 #include <stdlib.h>
 #include <string.h>
 #include "core.h"
@@ -8,12 +9,28 @@
 static const struct {
     const char *condition, *type;
 } conditions[] = {
-    {"bad-request", "modify"},          {"conflict", "cancel"},           {"feature-not-implemented", "cancel"}, {"forbidden", "auth"},
-    {"gone", "cancel"},                 {"internal-server-error", "cancel"}, {"item-not-found", "cancel"},        {"jid-malformed", "modify"},
-    {"not-acceptable", "modify"},       {"not-allowed", "cancel"},        {"not-authorized", "auth"},            {"policy-violation", "cancel"},
-    {"recipient-unavailable", "wait"},  {"redirect", "modify"},           {"registration-required", "auth"},     {"remote-server-not-found", "cancel"},
-    {"remote-server-timeout", "wait"},  {"resource-constraint", "wait"},  {"service-unavailable", "cancel"},     {"subscription-required", "auth"},
-    {"undefined-condition", "cancel"},  {"unexpected-request", "wait"},
+    {"bad-request", "modify"},
+    {"conflict", "cancel"},
+    {"feature-not-implemented", "cancel"},
+    {"forbidden", "auth"},
+    {"gone", "cancel"},
+    {"internal-server-error", "cancel"},
+    {"item-not-found", "cancel"},
+    {"jid-malformed", "modify"},
+    {"not-acceptable", "modify"},
+    {"not-allowed", "cancel"},
+    {"not-authorized", "auth"},
+    {"policy-violation", "cancel"},
+    {"recipient-unavailable", "wait"},
+    {"redirect", "modify"},
+    {"registration-required", "auth"},
+    {"remote-server-not-found", "cancel"},
+    {"remote-server-timeout", "wait"},
+    {"resource-constraint", "wait"},
+    {"service-unavailable", "cancel"},
+    {"subscription-required", "auth"},
+    {"undefined-condition", "cancel"},
+    {"unexpected-request", "wait"},
 };
 
 void answer_add_iq(struct buf *b, const char *type, const char *id, const char *from, const char *to)

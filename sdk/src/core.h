@@ -1,5 +1,6 @@
-/* What the files of libsignet share. One thread, the loop, owns sockets, parsers and link states; other threads touch only what the mutex guards: the map of
- * links, and each link's mail and counts of outstanding events. The server is reference-counted, because events not yet answered may outlive signet_free(). */
+/* What the files of libsignet share. One thread, the loop, owns sockets, parsers and link states; other threads touch only what the mutex guards: the
+ * map of links, and each link's mail and counts of outstanding events. The server is reference-counted, because events not yet answered may outlive
+ * signet_free(). */
 #ifndef SIGNET_SDK_CORE_H
 #define SIGNET_SDK_CORE_H
 #include <netinet/in.h>
@@ -59,16 +60,16 @@ struct dialer {
 enum link_state {
     LINK_CONNECTING, /* dialled, TCP not yet up */
     LINK_TLS,
-    LINK_OPENING,    /* waiting for the stream header */
-    LINK_HANDSHAKE,  /* waiting for <handshake> (listening) or its acknowledgement (dialling) */
+    LINK_OPENING,   /* waiting for the stream header */
+    LINK_HANDSHAKE, /* waiting for <handshake> (listening) or its acknowledgement (dialling) */
     LINK_ACTIVE,
-    LINK_CLOSING,    /* our </stream:stream> is written or about to be; waiting for theirs */
+    LINK_CLOSING, /* our </stream:stream> is written or about to be; waiting for theirs */
 };
 struct link {
     struct list node;
     uint64_t id;
     struct signet_server *server;
-    struct dialer *dialer; /* NULL: the node dialled us */
+    struct dialer *dialer;       /* NULL: the node dialled us */
     struct component *component; /* NULL: not known yet */
     enum link_state state;
     char peer[80];
@@ -77,13 +78,13 @@ struct link {
     int fd;
     SSL *ssl;
     bool ssl_wants_write; /* TLS handshake or renegotiation */
-    uint32_t watching; /* epoll mask in force */
+    uint32_t watching;    /* epoll mask in force */
     struct xml_parser *parser;
     struct buf out;
     bool reading_paused;
     bool was_active, close_sent, peer_closed, doomed;
-    char why[200]; /* when doomed or closing */
-    uint64_t deadline_ms; /* 0: none */
+    char why[200];                   /* when doomed or closing */
+    uint64_t deadline_ms;            /* 0: none */
     uint64_t heard_ms, ping_sent_ms; /* ping_sent_ms: 0 when nothing was pinged since something was heard */
     uint64_t pings;
     /* guarded by the server's mutex */
@@ -149,7 +150,7 @@ must_check int address_split(const char *address, char **host, char **port, stru
 /* loop.c */
 void *loop_main(void *server);
 bool loop_is_here(const struct signet_server *s); /* is the caller this server's own thread? */
-uint64_t loop_pass(struct signet_server *s); /* mail, output and timers; returns milliseconds to the next timer, UINT64_MAX: none */
+uint64_t loop_pass(struct signet_server *s);      /* mail, output and timers; returns milliseconds to the next timer, UINT64_MAX: none */
 
 /* transport.c: listening, dialling, TLS */
 must_check int transport_listen(struct signet_server *s, struct listener *l, struct err *err);
@@ -159,14 +160,14 @@ void transport_accept(struct signet_server *s, struct listener *l);
 void transport_resolve(struct signet_server *s, struct dialer *d); /* starts a look-up; ends in s->resolved */
 void transport_dial(struct signet_server *s, struct dialer *d, const struct resolved *r);
 void transport_redial(struct signet_server *s, struct dialer *d); /* plans the next attempt */
-void transport_ssl_problem(char *out, size_t n); /* the OpenSSL error queue as text */
+void transport_ssl_problem(char *out, size_t n);                  /* the OpenSSL error queue as text */
 
 /* link.c: one link's bytes */
 struct link *link_new(struct signet_server *s, int fd, SSL *ssl, const struct sockaddr *peer, socklen_t length, struct dialer *dialer);
 void link_ready(struct link *l, uint32_t epoll_events);
-void link_flush(struct link *l); /* writes what it can; sets what epoll watches */
-void link_resume(struct link *l); /* reads again after a pause, when limits allow */
-void link_doom(struct link *l, const char *fmt, ...) __attribute__((format(printf, 2, 3))); /* to be freed at the end of this turn */
+void link_flush(struct link *l);                                                             /* writes what it can; sets what epoll watches */
+void link_resume(struct link *l);                                                            /* reads again after a pause, when limits allow */
+void link_doom(struct link *l, const char *fmt, ...) __attribute__((format(printf, 2, 3)));  /* to be freed at the end of this turn */
 void link_close(struct link *l, const char *fmt, ...) __attribute__((format(printf, 2, 3))); /* </stream:stream>, then waits for theirs */
 void link_free(struct link *l, bool redial);
 void link_timers(struct link *l, uint64_t now, uint64_t *next);
@@ -185,6 +186,6 @@ void event_dispatch(struct event *e); /* takes it */
 
 /* answer.c */
 void answer_add_iq(struct buf *b, const char *type, const char *id, const char *from, const char *to); /* <iq ...> */
-void answer_add_error(struct buf *b, const char *condition, const char *text); /* <error>...</error> */
+void answer_add_error(struct buf *b, const char *condition, const char *text);                         /* <error>...</error> */
 
 #endif

@@ -33,8 +33,8 @@ static const char *attr(struct arena *a, const struct xml_node *n, const char *n
 
 /* ---- making one ---- */
 
-/* How long a tree is when written, without escapes. A namespace declared once by a prefix and used by thousands of tiny elements is written out at each of them:
- * bounded here, before it is written. */
+/* How long a tree is when written, without escapes. A namespace declared once by a prefix and used by thousands of tiny elements is written out at
+ * each of them: bounded here, before it is written. */
 static size_t written_size(const struct xml_node *n, const struct xml_node *parent, size_t max)
 {
     size_t size = n->text.n + 2 * n->name.n + 5;
@@ -131,7 +131,10 @@ struct event *event_new(struct link *l, const struct xml_element *element, bool 
     const struct xml_node *stanza = event == NULL ? NULL : find_stanza(event);
     bool swells = stanza != NULL && written_size(stanza, NULL, max) > max;
     if (stanza == NULL || swells || xml_node_attr(event, "name").n == 0 || xml_node_attr(event, "id").n == 0) {
-        *problem = root == NULL ? "not well-formed" : swells ? "its namespaces swell it beyond the limit" : stanza == NULL ? "no <forwarded/> stanza in the event" : "the event has no name or no id";
+        *problem = root == NULL     ? "not well-formed"
+                   : swells         ? "its namespaces swell it beyond the limit"
+                   : stanza == NULL ? "no <forwarded/> stanza in the event"
+                                    : "the event has no name or no id";
         arena_free(a);
         return NULL;
     }
@@ -251,8 +254,10 @@ void signet_node_remove(struct signet_node *node)
     struct xml_node *n = (struct xml_node *)(void *)node, *parent = n->parent, *before = NULL;
     if (parent == NULL || parent->name.p == NULL) return;
     for (struct xml_node *c = parent->first; c != NULL && c != n; c = c->next) before = c;
-    if (before != NULL) before->next = n->next;
-    else parent->first = n->next;
+    if (before != NULL)
+        before->next = n->next;
+    else
+        parent->first = n->next;
     if (parent->last == n) parent->last = before;
     /* n->next stays, so that a walk may go on from the removed node; its parent does not know it any more. */
 }

@@ -11,14 +11,16 @@
 #include "core.h"
 #include "base/clock.h"
 
-#define READ_BYTES (64 * 1024)
+#define READ_BYTES     (64 * 1024)
 #define READS_PER_TURN 8 /* then the other links have their turn */
 
 static void name_peer(char *out, size_t n, const struct sockaddr *peer, socklen_t length)
 {
     char host[64], port[8];
-    if (getnameinfo(peer, length, host, sizeof(host), port, sizeof(port), NI_NUMERICHOST | NI_NUMERICSERV) != 0) snprintf(out, n, "unknown");
-    else snprintf(out, n, strchr(host, ':') != NULL ? "[%s]:%s" : "%s:%s", host, port);
+    if (getnameinfo(peer, length, host, sizeof(host), port, sizeof(port), NI_NUMERICHOST | NI_NUMERICSERV) != 0)
+        snprintf(out, n, "unknown");
+    else
+        snprintf(out, n, strchr(host, ':') != NULL ? "[%s]:%s" : "%s:%s", host, port);
 }
 
 struct link *link_new(struct signet_server *s, int fd, SSL *ssl, const struct sockaddr *peer, socklen_t length, struct dialer *dialer)
@@ -165,12 +167,16 @@ void link_flush(struct link *l)
             if (n == 0) break;
             sent += (size_t)n;
         }
-        if (sent > 0 && sent == l->out.len) buf_reset(&l->out);
-        else if (sent > 0) buf_consume(&l->out, sent);
+        if (sent > 0 && sent == l->out.len)
+            buf_reset(&l->out);
+        else if (sent > 0)
+            buf_consume(&l->out, sent);
         if (l->out.len == 0 && l->out.cap > (1u << 20)) buf_free(&l->out); /* a burst is over */
     }
-    if (l->out.len == 0 && l->close_sent && l->peer_closed) link_doom(l, "stream closed");
-    else watch(l);
+    if (l->out.len == 0 && l->close_sent && l->peer_closed)
+        link_doom(l, "stream closed");
+    else
+        watch(l);
 }
 
 /* ---- reading ---- */
@@ -194,8 +200,10 @@ static ssize_t read_some(struct link *l, char *data, size_t n)
         ssize_t rc = recv(l->fd, data, n, 0);
         if (rc > 0) return rc;
         if (rc < 0 && (errno == EAGAIN || errno == EINTR)) return 0;
-        if (rc < 0) link_doom(l, "%s", strerror(errno));
-        else link_doom(l, l->state == LINK_ACTIVE ? "cut without </stream:stream>" : "connection closed");
+        if (rc < 0)
+            link_doom(l, "%s", strerror(errno));
+        else
+            link_doom(l, l->state == LINK_ACTIVE ? "cut without </stream:stream>" : "connection closed");
         return -1;
     }
     ERR_clear_error();
@@ -220,10 +228,14 @@ static ssize_t read_some(struct link *l, char *data, size_t n)
 static const char *stream_condition(enum xml_status status)
 {
     switch (status) {
-    case XML_RESTRICTED: return "restricted-xml";
-    case XML_TOO_BIG: return "policy-violation";
-    case XML_BAD_NAMESPACE: return "bad-namespace-prefix";
-    default: return "not-well-formed";
+    case XML_RESTRICTED:
+        return "restricted-xml";
+    case XML_TOO_BIG:
+        return "policy-violation";
+    case XML_BAD_NAMESPACE:
+        return "bad-namespace-prefix";
+    default:
+        return "not-well-formed";
     }
 }
 
@@ -295,8 +307,10 @@ static void tls_turn(struct link *l)
     char problem[160];
     long verify = SSL_get_verify_result(l->ssl);
     transport_ssl_problem(problem, sizeof(problem));
-    if (l->dialer != NULL && verify != X509_V_OK) link_doom(l, "TLS: the node's certificate: %s", X509_verify_cert_error_string(verify));
-    else link_doom(l, "TLS: %s", problem);
+    if (l->dialer != NULL && verify != X509_V_OK)
+        link_doom(l, "TLS: the node's certificate: %s", X509_verify_cert_error_string(verify));
+    else
+        link_doom(l, "TLS: %s", problem);
 }
 
 static void connected(struct link *l)
@@ -305,7 +319,8 @@ static void connected(struct link *l)
     socklen_t length = sizeof(problem);
     if (getsockopt(l->fd, SOL_SOCKET, SO_ERROR, &problem, &length) < 0) problem = errno;
     if (problem != 0) {
-        server_log(l->server, SIGNET_LOG_WARN, "Unable to connect to host '%s', port %s:(%d) %s", l->dialer->host, l->dialer->port, problem, strerror(problem));
+        server_log(l->server, SIGNET_LOG_WARN, "Unable to connect to host '%s', port %s:(%d) %s", l->dialer->host, l->dialer->port, problem,
+                   strerror(problem));
         link_doom(l, "%s", strerror(problem));
         return;
     }
@@ -320,10 +335,14 @@ void link_ready(struct link *l, uint32_t events)
         if (l->doomed) return;
     }
     l->ssl_wants_write = false;
-    if (l->state == LINK_TLS) tls_turn(l);
-    else if (!l->reading_paused && (events & (EPOLLIN | EPOLLERR | EPOLLHUP))) read_turn(l);
-    else if (events & EPOLLERR || (events & EPOLLHUP && l->reading_paused)) link_doom(l, "connection reset");
-    else if (l->ssl != NULL && !l->reading_paused) read_turn(l); /* a read that had wanted to write */
+    if (l->state == LINK_TLS)
+        tls_turn(l);
+    else if (!l->reading_paused && (events & (EPOLLIN | EPOLLERR | EPOLLHUP)))
+        read_turn(l);
+    else if (events & EPOLLERR || (events & EPOLLHUP && l->reading_paused))
+        link_doom(l, "connection reset");
+    else if (l->ssl != NULL && !l->reading_paused)
+        read_turn(l);                                                                                 /* a read that had wanted to write */
     if (l->state == LINK_OPENING && !l->doomed && l->ssl != NULL && !l->reading_paused) read_turn(l); /* bytes that came with the TLS handshake */
 }
 

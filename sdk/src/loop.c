@@ -1,5 +1,5 @@
-/* The library's thread: epoll over listeners, links and one eventfd for everything other threads have to say. After the sockets of a turn come the mail
- * (answers given elsewhere), one write per link, and the timers; there are few links, so these are plain walks. */
+/* The library's thread: epoll over listeners, links and one eventfd for everything other threads have to say. After the sockets of a turn come the
+ * mail (answers given elsewhere), one write per link, and the timers; there are few links, so these are plain walks. */
 #include <errno.h>
 #include <sys/epoll.h>
 #include <unistd.h>
@@ -11,7 +11,8 @@
 /* Ids are given in order: 0 the eventfd, then the listeners, then the dialers, then links. */
 static struct listener *listener_by_id(struct signet_server *s, uint64_t id)
 {
-    LIST_EACH(n, &s->listeners) {
+    LIST_EACH(n, &s->listeners)
+    {
         if (--id == 0) return CONTAINER_OF(n, struct listener, node);
     }
     return NULL;
@@ -19,7 +20,8 @@ static struct listener *listener_by_id(struct signet_server *s, uint64_t id)
 
 static struct link *link_by_id(struct signet_server *s, uint64_t id)
 {
-    LIST_EACH(n, &s->links) {
+    LIST_EACH(n, &s->links)
+    {
         struct link *l = CONTAINER_OF(n, struct link, node);
         if (l->id == id) return l;
     }
@@ -29,7 +31,8 @@ static struct link *link_by_id(struct signet_server *s, uint64_t id)
 static void take_mail(struct signet_server *s)
 {
     pthread_mutex_lock(&s->mutex);
-    LIST_EACH(n, &s->links) {
+    LIST_EACH(n, &s->links)
+    {
         struct link *l = CONTAINER_OF(n, struct link, node);
         if (l->mail.len == 0) continue;
         if (l->out.len == 0) { /* the usual case: no copy */
@@ -53,7 +56,8 @@ static void take_resolved(struct signet_server *s)
         pthread_mutex_unlock(&s->mutex);
         if (n == NULL) break;
         struct resolved *r = CONTAINER_OF(n, struct resolved, node);
-        LIST_EACH(dn, &s->dialers) {
+        LIST_EACH(dn, &s->dialers)
+        {
             struct dialer *d = CONTAINER_OF(dn, struct dialer, node);
             if (d->id == r->dialer && !s->stopping) transport_dial(s, d, r);
         }
@@ -65,7 +69,8 @@ static void begin_stop(struct signet_server *s, unsigned grace_ms)
 {
     s->stopping = true;
     s->stop_deadline_ms = clock_ms() + grace_ms;
-    LIST_EACH(n, &s->listeners) {
+    LIST_EACH(n, &s->listeners)
+    {
         struct listener *l = CONTAINER_OF(n, struct listener, node);
         if (l->fd >= 0) close(l->fd); /* closing takes it out of epoll */
         l->fd = -1;
@@ -85,7 +90,8 @@ static uint64_t outstanding(struct signet_server *s, const struct link *l)
 static bool drain(struct signet_server *s, uint64_t now, uint64_t *next)
 {
     bool late = now >= s->stop_deadline_ms;
-    LIST_EACH(n, &s->links) {
+    LIST_EACH(n, &s->links)
+    {
         struct link *l = CONTAINER_OF(n, struct link, node);
         if (l->doomed || l->state == LINK_CLOSING) continue;
         if (l->state != LINK_ACTIVE) {
@@ -102,11 +108,14 @@ static void timers(struct signet_server *s, uint64_t now, uint64_t *next)
 {
     LIST_EACH(n, &s->links) link_timers(CONTAINER_OF(n, struct link, node), now, next);
     if (s->stopping) return;
-    LIST_EACH(n, &s->dialers) {
+    LIST_EACH(n, &s->dialers)
+    {
         struct dialer *d = CONTAINER_OF(n, struct dialer, node);
         if (d->link != NULL || d->resolving) continue;
-        if (now >= d->due_ms) transport_resolve(s, d);
-        else if (d->due_ms < *next) *next = d->due_ms;
+        if (now >= d->due_ms)
+            transport_resolve(s, d);
+        else if (d->due_ms < *next)
+            *next = d->due_ms;
     }
 }
 
@@ -114,7 +123,8 @@ static void timers(struct signet_server *s, uint64_t now, uint64_t *next)
 static bool reap(struct signet_server *s)
 {
     bool any = false;
-    LIST_EACH_SAFE(n, tmp, &s->links) {
+    LIST_EACH_SAFE(n, tmp, &s->links)
+    {
         struct link *l = CONTAINER_OF(n, struct link, node);
         if (!l->doomed) continue;
         link_free(l, !s->stopping);
@@ -129,14 +139,16 @@ uint64_t loop_pass(struct signet_server *s)
     take_resolved(s);
     take_mail(s);
     if (s->stopping) (void)drain(s, now, &next);
-    LIST_EACH(n, &s->links) {
+    LIST_EACH(n, &s->links)
+    {
         struct link *l = CONTAINER_OF(n, struct link, node);
         if (l->doomed) continue;
         link_flush(l);
         if (l->reading_paused && !l->doomed) link_resume(l);
     }
     timers(s, now, &next);
-    LIST_EACH(n, &s->links) { /* what timers and resumed reading wrote */
+    LIST_EACH(n, &s->links)
+    { /* what timers and resumed reading wrote */
         struct link *l = CONTAINER_OF(n, struct link, node);
         if (!l->doomed) link_flush(l);
     }

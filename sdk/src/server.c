@@ -73,14 +73,16 @@ void server_unref(struct signet_server *s)
     imap_free(&s->by_id);
     LIST_EACH_SAFE(n, tmp, &s->resolved) free(CONTAINER_OF(n, struct resolved, node));
     LIST_EACH_SAFE(n, tmp, &s->dialers) free_dialer(CONTAINER_OF(n, struct dialer, node));
-    LIST_EACH_SAFE(n, tmp, &s->listeners) {
+    LIST_EACH_SAFE(n, tmp, &s->listeners)
+    {
         struct listener *l = CONTAINER_OF(n, struct listener, node);
         if (l->fd >= 0) close(l->fd);
         SSL_CTX_free(l->tls);
         free(l->address);
         free(l);
     }
-    LIST_EACH_SAFE(n, tmp, &s->components) {
+    LIST_EACH_SAFE(n, tmp, &s->components)
+    {
         struct component *c = CONTAINER_OF(n, struct component, node);
         OPENSSL_cleanse(c->password, strlen(c->password));
         free(c->password);
@@ -97,7 +99,8 @@ void signet_free(struct signet_server *s)
 {
     if (s == NULL) return;
     if (s->started && !s->stopped) (void)signet_stop(s, 0);
-    LIST_EACH(n, &s->listeners) {
+    LIST_EACH(n, &s->listeners)
+    {
         struct listener *l = CONTAINER_OF(n, struct listener, node);
         if (l->fd >= 0) close(l->fd);
         l->fd = -1;
@@ -184,7 +187,8 @@ int signet_set_limit(struct signet_server *s, enum signet_limit limit, uint64_t 
 
 static struct component *find_component(struct signet_server *s, const char *name)
 {
-    LIST_EACH(n, &s->components) {
+    LIST_EACH(n, &s->components)
+    {
         struct component *c = CONTAINER_OF(n, struct component, node);
         if (strcasecmp(c->name, name) == 0) return c;
     }
@@ -242,7 +246,8 @@ int signet_listen(struct signet_server *s, const char *address, const struct sig
 
 unsigned signet_port(const struct signet_server *s, unsigned nth)
 {
-    LIST_EACH(n, &s->listeners) {
+    LIST_EACH(n, &s->listeners)
+    {
         if (nth-- == 0) return CONTAINER_OF(n, struct listener, node)->port;
     }
     return 0;
@@ -252,7 +257,8 @@ int signet_dial(struct signet_server *s, const char *address, const char *compon
 {
     if (before_start(s, "signet_dial") < 0) return -1;
     struct component *c = component == NULL ? NULL : find_component(s, component);
-    if (c == NULL) return err_set(&s->err, ERR_NOT_FOUND, "signet_dial: no component '%s'; name it with signet_component() first", component ? component : "");
+    if (c == NULL)
+        return err_set(&s->err, ERR_NOT_FOUND, "signet_dial: no component '%s'; name it with signet_component() first", component ? component : "");
     struct dialer *d = x_calloc(1, sizeof(*d));
     if (address_split(address, &d->host, &d->port, &s->err) < 0) {
         free(d);
@@ -281,8 +287,10 @@ static int watch_fd(struct signet_server *s, int fd, uint64_t id)
 int signet_start(struct signet_server *s)
 {
     if (before_start(s, "signet_start") < 0) return -1;
-    if (list_empty(&s->listeners) && list_empty(&s->dialers)) return err_set(&s->err, ERR_INVALID, "nothing to do: neither signet_listen() nor signet_dial() was called");
-    if (list_empty(&s->components)) return err_set(&s->err, ERR_INVALID, "no component: call signet_component() with the name and password the node was given");
+    if (list_empty(&s->listeners) && list_empty(&s->dialers))
+        return err_set(&s->err, ERR_INVALID, "nothing to do: neither signet_listen() nor signet_dial() was called");
+    if (list_empty(&s->components))
+        return err_set(&s->err, ERR_INVALID, "no component: call signet_component() with the name and password the node was given");
     s->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     s->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     bool ok = s->epoll_fd >= 0 && s->wake_fd >= 0 && watch_fd(s, s->wake_fd, 0) == 0;

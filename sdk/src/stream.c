@@ -99,7 +99,8 @@ static void header_of_node(struct link *l, const struct xml_header *h)
     unsigned char id[16];
     hash_random(id, sizeof(id));
     hex(l->stream_id, id, sizeof(id));
-    LIST_EACH(n, &s->components) {
+    LIST_EACH(n, &s->components)
+    {
         struct component *c = CONTAINER_OF(n, struct component, node);
         if (from.n == strlen(c->name) && strncasecmp(from.p, c->name, from.n) == 0) l->component = c;
     }
@@ -107,7 +108,8 @@ static void header_of_node(struct link *l, const struct xml_header *h)
     if (!str_is(h->default_ns, NS_CONNECT)) {
         stream_error(l, "invalid-namespace", "a node dials with the namespace " NS_CONNECT);
     } else if (l->component == NULL) {
-        server_log(s, SIGNET_LOG_ERROR, "%s asked for component '" STR_FMT "', which is none of ours", l->peer, (int)(from.n > 200 ? 200 : from.n), from.p ? from.p : "");
+        server_log(s, SIGNET_LOG_ERROR, "%s asked for component '" STR_FMT "', which is none of ours", l->peer, (int)(from.n > 200 ? 200 : from.n),
+                   from.p ? from.p : "");
         stream_error(l, "host-unknown", "no such component here");
     } else {
         l->state = LINK_HANDSHAKE;
@@ -136,9 +138,12 @@ static enum xml_next on_header(void *owner, const struct xml_header *h)
 {
     struct link *l = owner;
     if (l->state != LINK_OPENING) return XML_STOP; /* closing already */
-    if (!str_is(h->name, "stream") || !str_is(h->ns, NS_STREAM)) stream_error(l, "invalid-namespace", "not an XMPP stream");
-    else if (l->dialer != NULL) header_of_dialled(l, h);
-    else header_of_node(l, h);
+    if (!str_is(h->name, "stream") || !str_is(h->ns, NS_STREAM))
+        stream_error(l, "invalid-namespace", "not an XMPP stream");
+    else if (l->dialer != NULL)
+        header_of_dialled(l, h);
+    else
+        header_of_node(l, h);
     return XML_GO_ON;
 }
 
@@ -178,7 +183,8 @@ static void remote_error(struct link *l, const struct xml_element *e)
 {
     const struct xml_child *c = e->n_children > 0 ? &e->children[0] : NULL;
     int n = c == NULL ? 0 : c->name.n > 60 ? 60 : (int)c->name.n;
-    server_log(l->server, SIGNET_LOG_ERROR, "%s refused component %s: stream error %.*s", l->peer, l->component != NULL ? l->component->name : "?", n, c ? c->name.p : "");
+    server_log(l->server, SIGNET_LOG_ERROR, "%s refused component %s: stream error %.*s", l->peer, l->component != NULL ? l->component->name : "?", n,
+               c ? c->name.p : "");
     link_close(l, "stream error %.*s from the other side", n, c ? c->name.p : "");
 }
 
@@ -235,8 +241,10 @@ static void stanza(struct link *l, const struct xml_element *e)
     } else if (str_is(e->name, "message") && payload(e, "event", NS_BROKER) != NULL && !l->server->stopping) {
         const char *problem = NULL;
         struct event *event = event_new(l, e, true, &problem);
-        if (event != NULL) event_dispatch(event);
-        else server_log(l->server, SIGNET_LOG_ERROR, "%s sent an event that is none: %s", l->peer, problem);
+        if (event != NULL)
+            event_dispatch(event);
+        else
+            server_log(l->server, SIGNET_LOG_ERROR, "%s sent an event that is none: %s", l->peer, problem);
     }
     /* Anything else (answers to our pings among them) says only that the other side is alive. */
 }
@@ -248,8 +256,10 @@ static enum xml_next on_element(void *owner, const struct xml_element *e)
     if (str_is(e->name, "error") && str_is(e->ns, NS_STREAM)) {
         remote_error(l, e);
     } else if (l->state == LINK_HANDSHAKE) {
-        if (str_is(e->name, "handshake")) handshake(l, e);
-        else stream_error(l, "not-authorized", "<handshake/> was expected");
+        if (str_is(e->name, "handshake"))
+            handshake(l, e);
+        else
+            stream_error(l, "not-authorized", "<handshake/> was expected");
     } else if (l->state == LINK_ACTIVE) {
         stanza(l, e);
     }

@@ -1,4 +1,5 @@
-/* Getting a socket: listening for nodes, dialling them (names are looked up on a thread of their own, for getaddrinfo blocks), and the TLS contexts. */
+/* Getting a socket: listening for nodes, dialling them (names are looked up on a thread of their own, for getaddrinfo blocks), and the TLS contexts.
+ */
 #include <errno.h>
 #include <fcntl.h>
 #include <netdb.h>
@@ -43,10 +44,12 @@ static int tls_fail(SSL_CTX *ctx, struct err *err, const char *what, const char 
 
 int transport_tls_server(SSL_CTX **out, const struct signet_tls *tls, struct err *err)
 {
-    if (tls->certificate_file == NULL || tls->key_file == NULL) return err_set(err, ERR_INVALID, "TLS on a listener needs certificate_file and key_file");
+    if (tls->certificate_file == NULL || tls->key_file == NULL)
+        return err_set(err, ERR_INVALID, "TLS on a listener needs certificate_file and key_file");
     SSL_CTX *ctx = tls_context(TLS_server_method());
     if (ctx == NULL) return tls_fail(ctx, err, "cannot make a TLS context", NULL);
-    if (SSL_CTX_use_certificate_chain_file(ctx, tls->certificate_file) != 1) return tls_fail(ctx, err, "cannot use the certificate", tls->certificate_file);
+    if (SSL_CTX_use_certificate_chain_file(ctx, tls->certificate_file) != 1)
+        return tls_fail(ctx, err, "cannot use the certificate", tls->certificate_file);
     if (SSL_CTX_use_PrivateKey_file(ctx, tls->key_file, SSL_FILETYPE_PEM) != 1) return tls_fail(ctx, err, "cannot use the key", tls->key_file);
     if (SSL_CTX_check_private_key(ctx) != 1) return tls_fail(ctx, err, "the key does not belong to the certificate:", tls->key_file);
     *out = ctx;
@@ -133,7 +136,8 @@ int transport_listen(struct signet_server *s, struct listener *l, struct err *er
 static void set_nodelay(int fd)
 {
     int on = 1;
-    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)); /* answers are gathered by us; waiting in the kernel would add to every message */
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on,
+                     sizeof(on)); /* answers are gathered by us; waiting in the kernel would add to every message */
 }
 
 void transport_accept(struct signet_server *s, struct listener *l)
@@ -143,7 +147,8 @@ void transport_accept(struct signet_server *s, struct listener *l)
         socklen_t length = sizeof(peer);
         int fd = accept4(l->fd, (struct sockaddr *)&peer, &length, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd < 0) {
-            if (errno != EAGAIN && errno != ECONNABORTED && errno != EINTR) server_log(s, SIGNET_LOG_ERROR, "accept on %s: %s", l->address, strerror(errno));
+            if (errno != EAGAIN && errno != ECONNABORTED && errno != EINTR)
+                server_log(s, SIGNET_LOG_ERROR, "accept on %s: %s", l->address, strerror(errno));
             return;
         }
         if (s->stopping || s->n_links >= s->limits[SIGNET_LIMIT_LINKS]) {

@@ -1,5 +1,6 @@
 /* Writing the archive. What may be asked for has an index; words of bodies have an FTS5 index when SQLite has FTS5.
- * A file that was moved away or replaced under us would swallow records that nobody finds: every transaction checks that the path is still our file. */
+ * A file that was moved away or replaced under us would swallow records that nobody finds: every transaction checks that the path is still our file.
+ */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -51,10 +52,10 @@ static const char schema[] =
 static const char words_schema[] =
     "CREATE VIRTUAL TABLE event_words USING fts5(body, passed_body, content='event', content_rowid='seq', tokenize='unicode61 remove_diacritics 2')";
 
-static const char insert_sql[] =
-    "INSERT INTO event (event_id, stanza_id, event, node, time, time_ms, profile, key, session, room, copy, kind, type, \"from\", \"to\", from_bare, to_bare,"
-    " session_bare, body, xml, passed_body, passed_xml, component, fire_and_forget, received_ms)"
-    " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT DO NOTHING";
+static const char insert_sql[] = "INSERT INTO event (event_id, stanza_id, event, node, time, time_ms, profile, key, session, room, copy, kind, type, "
+                                 "\"from\", \"to\", from_bare, to_bare,"
+                                 " session_bare, body, xml, passed_body, passed_xml, component, fire_and_forget, received_ms)"
+                                 " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT DO NOTHING";
 
 struct archive {
     sqlite3 *db;
@@ -93,13 +94,15 @@ bool archive_has_words(sqlite3 *db)
 /* The file must be empty or an archive we understand. */
 static int check_kind(sqlite3 *db, const char *path, bool *empty, struct err *err)
 {
-    int64_t tables = number(db, "SELECT count(*) FROM sqlite_schema"), id = number(db, "PRAGMA application_id"), version = number(db, "PRAGMA user_version");
+    int64_t tables = number(db, "SELECT count(*) FROM sqlite_schema"), id = number(db, "PRAGMA application_id"),
+            version = number(db, "PRAGMA user_version");
     *empty = tables == 0 && id == 0;
     if (tables < 0) return err_set(err, ERR_INVALID, "%s: cannot read it as a database: %s", path, sqlite3_errmsg(db));
     if (*empty) return 0;
     if (id != APPLICATION_ID) return err_set(err, ERR_INVALID, "%s is a database, but not an archive of signet-recorder", path);
     if (version > SCHEMA_VERSION)
-        return err_set(err, ERR_INVALID, "%s was made by a newer signet-recorder (schema %lld, this one knows %d)", path, (long long)version, SCHEMA_VERSION);
+        return err_set(err, ERR_INVALID, "%s was made by a newer signet-recorder (schema %lld, this one knows %d)", path, (long long)version,
+                       SCHEMA_VERSION);
     return 0;
 }
 
@@ -134,8 +137,8 @@ static int prepare(struct archive *a, struct err *err)
 {
     if (sqlite3_prepare_v3(a->db, insert_sql, -1, SQLITE_PREPARE_PERSISTENT, &a->insert, NULL) != SQLITE_OK) return fail(a, err, "prepare");
     if (!archive_has_words(a->db)) return 0;
-    return sqlite3_prepare_v3(a->db, "INSERT INTO event_words(rowid, body, passed_body) VALUES (?,?,?)", -1, SQLITE_PREPARE_PERSISTENT, &a->insert_words,
-                              NULL) == SQLITE_OK
+    return sqlite3_prepare_v3(a->db, "INSERT INTO event_words(rowid, body, passed_body) VALUES (?,?,?)", -1, SQLITE_PREPARE_PERSISTENT,
+                              &a->insert_words, NULL) == SQLITE_OK
                ? 0
                : fail(a, err, "prepare");
 }
@@ -211,15 +214,19 @@ bool archive_out_of_space(const struct archive *a)
 static void bind_text(sqlite3_stmt *q, int *column, const char *text)
 {
     ++*column;
-    if (text != NULL) sqlite3_bind_text(q, *column, text, -1, SQLITE_STATIC);
-    else sqlite3_bind_null(q, *column);
+    if (text != NULL)
+        sqlite3_bind_text(q, *column, text, -1, SQLITE_STATIC);
+    else
+        sqlite3_bind_null(q, *column);
 }
 
 static void bind_bare(sqlite3_stmt *q, int *column, const char *jid)
 {
     ++*column;
-    if (jid != NULL) sqlite3_bind_text(q, *column, jid, (int)strcspn(jid, "/"), SQLITE_STATIC);
-    else sqlite3_bind_null(q, *column);
+    if (jid != NULL)
+        sqlite3_bind_text(q, *column, jid, (int)strcspn(jid, "/"), SQLITE_STATIC);
+    else
+        sqlite3_bind_null(q, *column);
 }
 
 static void bind_event(sqlite3_stmt *q, const struct signet_event *e, const char *passed_xml, const char *passed_body, uint64_t received_ms)
@@ -270,8 +277,8 @@ static int add_words(struct archive *a, const struct signet_event *e, const char
     return step(a->insert_words);
 }
 
-enum archive_result archive_add(struct archive *a, const struct signet_event *e, const char *passed_xml, const char *passed_body, uint64_t received_ms,
-                                struct err *err)
+enum archive_result archive_add(struct archive *a, const struct signet_event *e, const char *passed_xml, const char *passed_body,
+                                uint64_t received_ms, struct err *err)
 {
     bind_event(a->insert, e, passed_xml, passed_body, received_ms);
     int rc = step(a->insert);
@@ -289,8 +296,10 @@ int archive_open_reader(sqlite3 **out, const char *path, struct err *err)
     if (access(path, F_OK) != 0) return err_set(err, ERR_NOT_FOUND, "there is no archive %s: %s", path, strerror(errno));
     int rc = sqlite3_open_v2(path, out, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX, NULL);
     sqlite3_busy_timeout(*out, 5000);
-    if (rc != SQLITE_OK) rc = err_set(err, ERR_IO, "cannot open %s: %s", path, *out ? sqlite3_errmsg(*out) : "no memory");
-    else rc = check_kind(*out, path, &empty, err);
+    if (rc != SQLITE_OK)
+        rc = err_set(err, ERR_IO, "cannot open %s: %s", path, *out ? sqlite3_errmsg(*out) : "no memory");
+    else
+        rc = check_kind(*out, path, &empty, err);
     if (rc == 0 && empty) rc = err_set(err, ERR_NOT_FOUND, "%s is empty: nothing was ever recorded in it", path);
     if (rc == 0) return 0;
     sqlite3_close(*out);

@@ -8,7 +8,8 @@
 #include "base/err.h"
 
 struct archive;
-/* For writing: makes the file (mode 0600) and its tables when they are not there. WAL, synchronous=FULL: what was committed survives a loss of power. */
+/* For writing: makes the file (mode 0600) and its tables when they are not there. WAL, synchronous=FULL: what was committed survives a loss of power.
+ */
 must_check int archive_open(struct archive **out, const char *path, struct err *err);
 void archive_close(struct archive *a); /* NULL: no-op */
 
@@ -20,8 +21,8 @@ enum archive_result {
 };
 must_check int archive_begin(struct archive *a, struct err *err);
 /* passed_xml, passed_body: what was let through instead; NULL: the event's own. */
-enum archive_result archive_add(struct archive *a, const struct signet_event *e, const char *passed_xml, const char *passed_body, uint64_t received_ms,
-                                struct err *err);
+enum archive_result archive_add(struct archive *a, const struct signet_event *e, const char *passed_xml, const char *passed_body,
+                                uint64_t received_ms, struct err *err);
 must_check int archive_commit(struct archive *a, struct err *err); /* 0: it is on disk */
 void archive_rollback(struct archive *a);
 bool archive_out_of_space(const struct archive *a); /* was the last failure one that may pass (disk full, locked, no memory)? */

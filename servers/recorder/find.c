@@ -36,8 +36,10 @@ static int add(struct question *q, const char *condition, char *take_text, int64
     q->values[q->n++].number = number;
     BUF_ADD_LIT(&q->where, " AND (");
     for (const char *p = condition; *p != '\0'; p++) {
-        if (*p == '#') buf_addf(&q->where, "?%d", q->n);
-        else buf_addc(&q->where, *p);
+        if (*p == '#')
+            buf_addf(&q->where, "?%d", q->n);
+        else
+            buf_addc(&q->where, *p);
     }
     BUF_ADD_LIT(&q->where, ")");
     return 0;
@@ -119,8 +121,10 @@ static sqlite3_stmt *prepare(sqlite3 *db, struct question *q, const char *before
         err_set(err, ERR_INTERNAL, "cannot search: %s", sqlite3_errmsg(db));
     } else {
         for (int i = 0; i < q->n; i++) {
-            if (q->values[i].text != NULL) sqlite3_bind_text(stmt, i + 1, q->values[i].text, -1, SQLITE_STATIC);
-            else sqlite3_bind_int64(stmt, i + 1, q->values[i].number);
+            if (q->values[i].text != NULL)
+                sqlite3_bind_text(stmt, i + 1, q->values[i].text, -1, SQLITE_STATIC);
+            else
+                sqlite3_bind_int64(stmt, i + 1, q->values[i].number);
         }
     }
     buf_free(&sql);
@@ -186,7 +190,8 @@ static int follow(sqlite3 *db, const struct options *o, int64_t last, struct err
     while (nanosleep(&pause, NULL) == 0) {
         struct question q = {0};
         BUF_ADD_LIT(&q.where, "1");
-        sqlite3_stmt *stmt = add(&q, "seq>#", NULL, last, err) < 0 ? NULL : prepare(db, &q, "SELECT " PRINT_COLUMNS " FROM event WHERE ", " ORDER BY seq", err);
+        sqlite3_stmt *stmt =
+            add(&q, "seq>#", NULL, last, err) < 0 ? NULL : prepare(db, &q, "SELECT " PRINT_COLUMNS " FROM event WHERE ", " ORDER BY seq", err);
         int64_t n = stmt == NULL ? -1 : show(db, stmt, o, &last, err);
         sqlite3_finalize(stmt);
         question_free(&q);

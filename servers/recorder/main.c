@@ -8,12 +8,20 @@
 static int run(struct options *o, struct err *err)
 {
     switch (o->command) {
-    case COMMAND_SERVE: return options_read_passwords(o, err) < 0 ? -1 : serve_run(o, err);
-    case COMMAND_SEARCH: return find_search(o, err);
-    case COMMAND_TAIL: return find_tail(o, err);
-    case COMMAND_COUNT: return find_count(o, err);
-    case COMMAND_VERSION: printf("signet-recorder %s\n", SIGNET_VERSION); return 0;
-    default: options_help(); return 0;
+    case COMMAND_SERVE:
+        return options_read_passwords(o, err) < 0 ? -1 : serve_run(o, err);
+    case COMMAND_SEARCH:
+        return find_search(o, err);
+    case COMMAND_TAIL:
+        return find_tail(o, err);
+    case COMMAND_COUNT:
+        return find_count(o, err);
+    case COMMAND_VERSION:
+        printf("signet-recorder %s\n", SIGNET_VERSION);
+        return 0;
+    default:
+        options_help();
+        return 0;
     }
 }
 

@@ -29,32 +29,43 @@ static const struct row {
     int64_t def, min, max; /* NUMBER */
     const char *value, *help;
 } rows[] = {
-    {"config", TEXT, offsetof(struct options, config), ON(SERVE) | ON_READING, 0, 0, 0, "FILE", "read options from FILE (default: " DEFAULT_CONFIG ", when it is there)"},
-    {"database", TEXT, offsetof(struct options, database), ON(SERVE) | ON_READING, 0, 0, 0, "FILE", "the archive, an SQLite database; serve makes it when it is not there"},
-    {"listen", LIST, offsetof(struct options, listen), ON(SERVE), 0, 0, 0, "ADDR:PORT", "nodes dial us here (their direction connect); may be repeated"},
-    {"connect", LIST, offsetof(struct options, connect), ON(SERVE), 0, 0, 0, "HOST:PORT", "dial this node's component port (its direction accept); may be repeated"},
+    {"config", TEXT, offsetof(struct options, config), ON(SERVE) | ON_READING, 0, 0, 0, "FILE",
+     "read options from FILE (default: " DEFAULT_CONFIG ", when it is there)"},
+    {"database", TEXT, offsetof(struct options, database), ON(SERVE) | ON_READING, 0, 0, 0, "FILE",
+     "the archive, an SQLite database; serve makes it when it is not there"},
+    {"listen", LIST, offsetof(struct options, listen), ON(SERVE), 0, 0, 0, "ADDR:PORT",
+     "nodes dial us here (their direction connect); may be repeated"},
+    {"connect", LIST, offsetof(struct options, connect), ON(SERVE), 0, 0, 0, "HOST:PORT",
+     "dial this node's component port (its direction accept); may be repeated"},
     {"component", COMPONENT, 0, ON(SERVE), 0, 0, 0, "NAME", "a component name the node was given; may be repeated"},
-    {"password-file", PASSWORD_FILE, 0, ON(SERVE), 0, 0, 0, "FILE", "first line: the password of the --component before it, or of all when it comes first;\n"
+    {"password-file", PASSWORD_FILE, 0, ON(SERVE), 0, 0, 0, "FILE",
+     "first line: the password of the --component before it, or of all when it comes first;\n"
      "else the environment's SIGNET_RECORDER_PASSWORD"},
     {"tls-certificate", TEXT, offsetof(struct options, tls_certificate), ON(SERVE), 0, 0, 0, "FILE", "TLS on --listen: certificate chain (PEM)"},
     {"tls-key", TEXT, offsetof(struct options, tls_key), ON(SERVE), 0, 0, 0, "FILE", "TLS on --listen: private key (PEM)"},
-    {"tls-ca", TEXT, offsetof(struct options, tls_ca), ON(SERVE), 0, 0, 0, "FILE", "TLS on --connect: the CA that signed the node's certificate (PEM)"},
-    {"tls-host", TEXT, offsetof(struct options, tls_host), ON(SERVE), 0, 0, 0, "NAME", "TLS on --connect: the name in that certificate (default: HOST)"},
-    {"redact", LIST, offsetof(struct options, redact), ON(SERVE), 0, 0, 0, "REGEX", "for tests and demonstrations: replace matches in messages (POSIX extended, case\n"
+    {"tls-ca", TEXT, offsetof(struct options, tls_ca), ON(SERVE), 0, 0, 0, "FILE",
+     "TLS on --connect: the CA that signed the node's certificate (PEM)"},
+    {"tls-host", TEXT, offsetof(struct options, tls_host), ON(SERVE), 0, 0, 0, "NAME",
+     "TLS on --connect: the name in that certificate (default: HOST)"},
+    {"redact", LIST, offsetof(struct options, redact), ON(SERVE), 0, 0, 0, "REGEX",
+     "for tests and demonstrations: replace matches in messages (POSIX extended, case\n"
      "is ignored); both the original and what was let through are recorded; repeatable"},
     {"redact-with", TEXT, offsetof(struct options, redact_with), ON(SERVE), 0, 0, 0, "TEXT", "what stands in its place (default: a bar)"},
     {"batch", NUMBER, offsetof(struct options, batch), ON(SERVE), 1000, 1, 100000, "N", "at most N events in one transaction (default 1000)"},
     {"grace-ms", NUMBER, offsetof(struct options, grace_ms), ON(SERVE), 5000, 0, 600000, "MS", "time for events under way at a stop (default 5000)"},
     {"log-level", TEXT, offsetof(struct options, log_level), ON(SERVE), 0, 0, 0, "LEVEL", "error, warn, notice, info (default) or debug"},
     {"log-format", TEXT, offsetof(struct options, log_format), ON(SERVE), 0, 0, 0, "FORMAT", "text (default) or json"},
-    {"log-target", TEXT, offsetof(struct options, log_target), ON(SERVE), 0, 0, 0, "TARGET", "stderr (default), journald or a file; reopened at SIGHUP"},
+    {"log-target", TEXT, offsetof(struct options, log_target), ON(SERVE), 0, 0, 0, "TARGET",
+     "stderr (default), journald or a file; reopened at SIGHUP"},
     {"user", TEXT, offsetof(struct options, user), ON_FINDING, 0, 0, 0, "JID", "events this user sent, got, or whose session they are about"},
     {"with", TEXT, offsetof(struct options, with), ON_FINDING, 0, 0, 0, "JID", "and this user or room is on the other side"},
     {"event", TEXT, offsetof(struct options, event), ON_FINDING, 0, 0, 0, "NAME", "only this event: es_OUT, es_IN, onBeforeSend, ..."},
     {"text", TEXT, offsetof(struct options, text), ON_FINDING, 0, 0, 0, "WORDS", "all these words are in the body; word* finds beginnings"},
-    {"since", TEXT, offsetof(struct options, since), ON_FINDING, 0, 0, 0, "TIME", "not before: 2026-11-22, 2026-11-22T14:34:00Z (UTC), or ago: 90s, 10m, 2h, 3d"},
+    {"since", TEXT, offsetof(struct options, since), ON_FINDING, 0, 0, 0, "TIME",
+     "not before: 2026-11-22, 2026-11-22T14:34:00Z (UTC), or ago: 90s, 10m, 2h, 3d"},
     {"until", TEXT, offsetof(struct options, until), ON_FINDING, 0, 0, 0, "TIME", "before this time"},
-    {"stanza", TEXT, offsetof(struct options, stanza), ON_FINDING, 0, 0, 0, "ID", "all events of one stanza, by stanza id; or one event, by event id"},
+    {"stanza", TEXT, offsetof(struct options, stanza), ON_FINDING, 0, 0, 0, "ID",
+     "all events of one stanza, by stanza id; or one event, by event id"},
     {"limit", NUMBER, offsetof(struct options, limit), ON(SEARCH), 100, 0, INT64_MAX, "N", "the newest N (default 100; 0: all)"},
     {"lines", NUMBER, offsetof(struct options, lines), ON(TAIL), 10, 0, INT64_MAX, "N", "the last N (default 10); also -n N"},
     {"follow", FLAG, offsetof(struct options, follow), ON(TAIL), 0, 0, 0, NULL, "and then each new one as it is recorded; also -f"},
@@ -122,17 +133,26 @@ static int set_value(struct options *o, const struct row *r, const char *value, 
 {
     if (r->type != FLAG && *value == '\0') return err_set(err, ERR_INVALID, "%s needs a value (%s)", r->name, r->value);
     switch (r->type) {
-    case NUMBER: return set_number(o, r, value, err);
-    case FLAG: *(bool *)field(o, r) = true; break;
-    case TEXT: replace(field(o, r), value); break;
+    case NUMBER:
+        return set_number(o, r, value, err);
+    case FLAG:
+        *(bool *)field(o, r) = true;
+        break;
+    case TEXT:
+        replace(field(o, r), value);
+        break;
     case LIST: {
         struct text_list *l = field(o, r);
         l->items = x_realloc(l->items, (l->count + 1) * sizeof(*l->items));
         l->items[l->count++] = x_strdup(value);
         break;
     }
-    case COMPONENT: (void)add_component(o, value); break;
-    case PASSWORD_FILE: replace(o->n_components > 0 ? &o->components[o->n_components - 1].password_file : &o->password_file, value); break;
+    case COMPONENT:
+        (void)add_component(o, value);
+        break;
+    case PASSWORD_FILE:
+        replace(o->n_components > 0 ? &o->components[o->n_components - 1].password_file : &o->password_file, value);
+        break;
     }
     return 0;
 }
@@ -168,7 +188,8 @@ static int on_line(void *arg, const char *section, const char *name, const char 
     }
     if (strcmp(section, "recorder") != 0) return fail_line(f, "there is no such section; there are [recorder] and [component NAME]", section);
     const struct row *r = find_row(name, strlen(name));
-    if (r == NULL || r->type == FLAG || r->offset == offsetof(struct options, config)) return fail_line(f, "there is no such option in the file", name);
+    if (r == NULL || r->type == FLAG || r->offset == offsetof(struct options, config))
+        return fail_line(f, "there is no such option in the file", name);
     if (r->type == COMPONENT) return fail_line(f, "components are sections of their own: [component NAME]", name);
     if (r->type == PASSWORD_FILE) {
         if (f->o->password_file == NULL) replace(&f->o->password_file, value);
@@ -224,7 +245,9 @@ static int parse_argument(struct options *o, int argc, char **argv, int *i, stru
     size_t n = strcspn(word + 2, "=");
     const struct row *r = find_row(word + 2, n);
     if (n == 8 && strncmp(word + 2, "password", 8) == 0)
-        return err_set(err, ERR_INVALID, "passwords are not taken from the command line, where everybody can read them: use --password-file FILE or SIGNET_RECORDER_PASSWORD");
+        return err_set(
+            err, ERR_INVALID,
+            "passwords are not taken from the command line, where everybody can read them: use --password-file FILE or SIGNET_RECORDER_PASSWORD");
     if (r == NULL || (r->commands & (1u << o->command)) == 0)
         return err_set(err, ERR_INVALID, "%s has no option %.*s; see signet-recorder --help", commands[o->command].name, (int)n + 2, word);
     const char *value = word[2 + n] == '=' ? word + 3 + n : NULL;
@@ -252,7 +275,8 @@ int options_parse(struct options *o, int argc, char **argv, struct err *err)
         if (rows[i].type == NUMBER) *(int64_t *)field(o, &rows[i]) = -1;
     }
     if (o->command == COMMAND_HELP || o->command == COMMAND_VERSION) return 0;
-    if (o->command == COMMAND_NONE) return err_set(err, ERR_INVALID, "there is no command '%s': serve, search, tail or count; see signet-recorder --help", argv[1]);
+    if (o->command == COMMAND_NONE)
+        return err_set(err, ERR_INVALID, "there is no command '%s': serve, search, tail or count; see signet-recorder --help", argv[1]);
     for (int i = 2; i < argc; i++) {
         if (parse_argument(o, argc, argv, &i, err) < 0) return -1;
         if (o->command == COMMAND_HELP) return 0;
@@ -261,7 +285,8 @@ int options_parse(struct options *o, int argc, char **argv, struct err *err)
     for (size_t i = 0; i < N_ROWS; i++) {
         if (rows[i].type == NUMBER && !is_set(o, &rows[i])) *(int64_t *)field(o, &rows[i]) = rows[i].def;
     }
-    if (o->database == NULL) return err_set(err, ERR_INVALID, "%s needs --database FILE (or database = in the config file)", commands[o->command].name);
+    if (o->database == NULL)
+        return err_set(err, ERR_INVALID, "%s needs --database FILE (or database = in the config file)", commands[o->command].name);
     return o->command == COMMAND_SERVE ? check_serve(o, err) : 0;
 }
 
@@ -293,7 +318,8 @@ int options_read_passwords(struct options *o, struct err *err)
         } else if (env != NULL && *env != '\0') {
             c->password = x_strdup(env);
         } else {
-            return err_set(err, ERR_INVALID, "component %s has no password: give --password-file FILE after it, or set SIGNET_RECORDER_PASSWORD", c->name);
+            return err_set(err, ERR_INVALID, "component %s has no password: give --password-file FILE after it, or set SIGNET_RECORDER_PASSWORD",
+                           c->name);
         }
     }
     return 0;

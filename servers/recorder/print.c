@@ -7,13 +7,51 @@
 #include "print.h"
 
 enum column {
-    SEQ, TIME_MS, EVENT_ID, STANZA_ID, EVENT_NAME, NODE, TIME, PROFILE, KEY, SESSION, ROOM, COPY, KIND, TYPE, FROM, TO, BODY, PASSED_BODY, COMPONENT,
-    FIRE_AND_FORGET, RECEIVED_MS, XML, PASSED_XML, N_COLUMNS,
+    SEQ,
+    TIME_MS,
+    EVENT_ID,
+    STANZA_ID,
+    EVENT_NAME,
+    NODE,
+    TIME,
+    PROFILE,
+    KEY,
+    SESSION,
+    ROOM,
+    COPY,
+    KIND,
+    TYPE,
+    FROM,
+    TO,
+    BODY,
+    PASSED_BODY,
+    COMPONENT,
+    FIRE_AND_FORGET,
+    RECEIVED_MS,
+    XML,
+    PASSED_XML,
+    N_COLUMNS,
 };
 static const char *const json_names[N_COLUMNS] = {
-    [EVENT_ID] = "event_id", [STANZA_ID] = "stanza_id", [EVENT_NAME] = "event", [NODE] = "node", [TIME] = "time", [PROFILE] = "profile", [KEY] = "key",
-    [SESSION] = "session", [ROOM] = "room", [COPY] = "copy", [KIND] = "kind", [TYPE] = "type", [FROM] = "from", [TO] = "to", [BODY] = "body",
-    [PASSED_BODY] = "passed_body", [COMPONENT] = "component", [XML] = "xml", [PASSED_XML] = "passed_xml",
+    [EVENT_ID] = "event_id",
+    [STANZA_ID] = "stanza_id",
+    [EVENT_NAME] = "event",
+    [NODE] = "node",
+    [TIME] = "time",
+    [PROFILE] = "profile",
+    [KEY] = "key",
+    [SESSION] = "session",
+    [ROOM] = "room",
+    [COPY] = "copy",
+    [KIND] = "kind",
+    [TYPE] = "type",
+    [FROM] = "from",
+    [TO] = "to",
+    [BODY] = "body",
+    [PASSED_BODY] = "passed_body",
+    [COMPONENT] = "component",
+    [XML] = "xml",
+    [PASSED_XML] = "passed_xml",
 };
 
 static const char *text(sqlite3_stmt *row, enum column c)
@@ -40,11 +78,16 @@ static void print_visible(const char *s)
 {
     for (; s != NULL && *s != '\0'; s++) {
         unsigned char c = (unsigned char)*s, after = (unsigned char)s[1];
-        if (c == '\n') fputs("\\n", stdout);
-        else if (c == '\t') fputs("\\t", stdout);
-        else if (c < 0x20 || c == 0x7f) printf("\\x%02x", c);
-        else if (c == 0xc2 && after >= 0x80 && after < 0xa0) printf("\\x%02x", after), s++; /* C1 controls */
-        else putchar(c);
+        if (c == '\n')
+            fputs("\\n", stdout);
+        else if (c == '\t')
+            fputs("\\t", stdout);
+        else if (c < 0x20 || c == 0x7f)
+            printf("\\x%02x", c);
+        else if (c == 0xc2 && after >= 0x80 && after < 0xa0)
+            printf("\\x%02x", after), s++; /* C1 controls */
+        else
+            putchar(c);
     }
 }
 
@@ -84,7 +127,9 @@ static void print_line(sqlite3_stmt *row, bool with_xml)
 
 int64_t print_row(sqlite3_stmt *row, const struct options *o)
 {
-    if (o->json) print_json(row);
-    else print_line(row, o->xml);
+    if (o->json)
+        print_json(row);
+    else
+        print_line(row, o->xml);
     return sqlite3_column_int64(row, SEQ);
 }

@@ -1,5 +1,5 @@
-/* Bodies and subjects keep their place with the matches barred. What says the same in another form (XHTML, fallback text, a link's description) is not rewritten
- * but removed whole when it matches: a rest of the secret in some extension would make the bar a lie. */
+/* Bodies and subjects keep their place with the matches barred. What says the same in another form (XHTML, fallback text, a link's description) is
+ * not rewritten but removed whole when it matches: a rest of the secret in some extension would make the bar a lie. */
 #include <regex.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,8 +32,10 @@ int redact_new(struct redact **out, const struct text_list *patterns, const char
         int rc = regcomp(&r->patterns[r->count], patterns->items[r->count], REG_EXTENDED | REG_ICASE);
         if (rc == 0 && regexec(&r->patterns[r->count], "", 0, NULL, 0) != 0) continue;
         char problem[200] = "it matches nothing at all, and so everywhere";
-        if (rc != 0) regerror(rc, &r->patterns[r->count], problem, sizeof(problem));
-        else regfree(&r->patterns[r->count]);
+        if (rc != 0)
+            regerror(rc, &r->patterns[r->count], problem, sizeof(problem));
+        else
+            regfree(&r->patterns[r->count]);
         (void)err_set(err, ERR_INVALID, "redact '%s': %s", patterns->items[r->count], problem);
         redact_free(r);
         return -1;

@@ -1,7 +1,8 @@
-/* Recording. The library's thread puts events into a queue; one writer thread takes all that are there (up to --batch), stores them in one transaction,
- * and only when COMMIT has returned (synchronous=FULL: on disk) answers PASS to each. While it waits for the disk the next batch gathers, so the cost of the
- * disk's flush is shared by as many events as came meanwhile, and a lone event waits for nobody. When the archive cannot be written every event is answered
- * with an error: what Signet does then (bounce or go on) is the profile's Handling. The queue is bounded by libsignet's limits on events under way. */
+/* Recording. The library's thread puts events into a queue; one writer thread takes all that are there (up to --batch), stores them in one
+ * transaction, and only when COMMIT has returned (synchronous=FULL: on disk) answers PASS to each. While it waits for the disk the next batch
+ * gathers, so the cost of the disk's flush is shared by as many events as came meanwhile, and a lone event waits for nobody. When the archive cannot
+ * be written every event is answered with an error: what Signet does then (bounce or go on) is the profile's Handling. The queue is bounded by
+ * libsignet's limits on events under way. */
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -80,8 +81,10 @@ static struct record *take_batch(struct serve *s)
 
 static void answer_error(struct serve *s, struct signet_event *e, const char *condition)
 {
-    if (e->fire_and_forget) s->lost++;
-    else s->failed++;
+    if (e->fire_and_forget)
+        s->lost++;
+    else
+        s->failed++;
     (void)signet_refuse(e, condition, "the recorder could not record this; it goes no further");
 }
 
@@ -111,14 +114,19 @@ static bool store_batch(struct serve *s, struct record *batch, struct err *err)
     for (struct record *r = batch; r != NULL; r = r->next) {
         if (redact_event(s->redact, r->event, &r->passed_body)) r->passed_xml = signet_stanza_xml(r->event);
         switch (archive_add(s->archive, r->event, r->passed_xml, r->passed_body, r->received_ms, err)) {
-        case ARCHIVE_STORED: stored++; break;
-        case ARCHIVE_KNOWN: known++; break;
+        case ARCHIVE_STORED:
+            stored++;
+            break;
+        case ARCHIVE_KNOWN:
+            known++;
+            break;
         case ARCHIVE_REFUSED:
             log_error(AREA, "event %s: %s", r->event->id, err->text);
             answer_error(s, r->event, "internal-server-error");
             r->event = NULL;
             break;
-        case ARCHIVE_FAILED: return false;
+        case ARCHIVE_FAILED:
+            return false;
         }
     }
     if (archive_commit(s->archive, err) < 0) return false;
@@ -134,8 +142,10 @@ static void answer_batch(struct serve *s, struct record *batch)
     s->failing = false;
     for (struct record *r = batch, *next; r != NULL; r = next) {
         next = r->next;
-        if (r->event != NULL && r->passed_xml != NULL) (void)signet_pass_stanza(r->event, r->passed_xml);
-        else if (r->event != NULL) (void)signet_pass(r->event);
+        if (r->event != NULL && r->passed_xml != NULL)
+            (void)signet_pass_stanza(r->event, r->passed_xml);
+        else if (r->event != NULL)
+            (void)signet_pass(r->event);
         free(r);
     }
 }
@@ -147,8 +157,10 @@ static void *writer_main(void *arg)
     log_set_thread("writer");
     while ((batch = take_batch(s)) != NULL) {
         struct err err = {0};
-        if (store_batch(s, batch, &err)) answer_batch(s, batch);
-        else fail_batch(s, batch, &err);
+        if (store_batch(s, batch, &err))
+            answer_batch(s, batch);
+        else
+            fail_batch(s, batch, &err);
     }
     return NULL;
 }
@@ -164,7 +176,8 @@ static int set_up_server(struct serve *s, struct err *err)
     bool ok = signet_on_event(server, NULL, on_event, s) == 0;
     signet_on_log(server, on_log, s);
     for (unsigned i = 0; ok && i < o->n_components; i++) ok = signet_component(server, o->components[i].name, o->components[i].password) == 0;
-    for (unsigned i = 0; ok && i < o->listen.count; i++) ok = signet_listen(server, o->listen.items[i], o->tls_certificate != NULL ? &listen_tls : NULL) == 0;
+    for (unsigned i = 0; ok && i < o->listen.count; i++)
+        ok = signet_listen(server, o->listen.items[i], o->tls_certificate != NULL ? &listen_tls : NULL) == 0;
     for (unsigned i = 0; ok && i < o->connect.count; i++) {
         for (unsigned j = 0; ok && j < o->n_components; j++)
             ok = signet_dial(server, o->connect.items[i], o->components[j].name, o->tls_ca != NULL || o->tls_host != NULL ? &dial_tls : NULL) == 0;
@@ -216,10 +229,11 @@ static int run(struct serve *s, struct err *err)
         (void)signet_stop(s->server, (unsigned)s->o->grace_ms);
     }
     stop_writer(s); /* after what is queued is stored, answered or not */
-    if (rc == 0) /* the signals stay blocked: asked twice to stop, it has stopped */
-        log_notice(AREA, "recorded %llu events in %llu transactions (largest %llu); %llu sent again, %llu answered with an error, %llu fire-and-forget lost",
-                   (unsigned long long)s->stored, (unsigned long long)s->transactions, (unsigned long long)s->largest, (unsigned long long)s->known,
-                   (unsigned long long)(s->failed), (unsigned long long)s->lost);
+    if (rc == 0)    /* the signals stay blocked: asked twice to stop, it has stopped */
+        log_notice(
+            AREA, "recorded %llu events in %llu transactions (largest %llu); %llu sent again, %llu answered with an error, %llu fire-and-forget lost",
+            (unsigned long long)s->stored, (unsigned long long)s->transactions, (unsigned long long)s->largest, (unsigned long long)s->known,
+            (unsigned long long)(s->failed), (unsigned long long)s->lost);
     return rc;
 }
 
@@ -229,7 +243,8 @@ int serve_run(const struct options *o, struct err *err)
     s.last = &s.first;
     int level = o->log_level != NULL ? log_level_parse(o->log_level) : LOG_LEVEL_INFO;
     if (level < 0) return err_set(err, ERR_INVALID, "log-level: '%s' is none of error, warn, notice, info, debug", o->log_level);
-    if (log_start((enum log_level)level, o->log_format != NULL ? o->log_format : "text", o->log_target != NULL ? o->log_target : "stderr", err) < 0) return -1;
+    if (log_start((enum log_level)level, o->log_format != NULL ? o->log_format : "text", o->log_target != NULL ? o->log_target : "stderr", err) < 0)
+        return -1;
     int rc = redact_new(&s.redact, &o->redact, o->redact_with, err);
     if (rc == 0) rc = archive_open(&s.archive, o->database, err);
     if (rc == 0) {

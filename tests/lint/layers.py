@@ -49,7 +49,7 @@ LIBRARIES = [
     (r'nats.*\.h', ('src/cluster',), "the bus is cluster/'s"),
     (r'ini\.h', ('src/base', 'servers'), 'the configuration is read by base/config'),
     (r'systemd/sd-journal\.h', ('src/base',), 'the log is written by base/log'),
-    (r'systemd/.*', ('src/signetd',), "the service manager is talked to by signetd's main"),
+    (r'systemd/.*', ('src/signetd', 'servers'), 'the service manager is talked to by the daemons'),
     (r'curl/.*', ('src/signetctl',), "HTTP requests are signetctl's"),
 ]
 

@@ -20,16 +20,20 @@ static void *answer_later(void *arg)
 {
     struct signet_event *e = arg;
     usleep(50000);
-    if (strstr(e->body, "stanza") != NULL) (void)signet_pass_stanza(e, e->xml);
-    else (void)signet_pass(e);
+    if (strstr(e->body, "stanza") != NULL)
+        (void)signet_pass_stanza(e, e->xml);
+    else
+        (void)signet_pass(e);
     return NULL;
 }
 
 static void later(struct signet_event *e)
 {
     pthread_t thread;
-    if (pthread_create(&thread, NULL, answer_later, e) == 0) pthread_detach(thread);
-    else (void)signet_refuse(e, "internal-server-error", NULL);
+    if (pthread_create(&thread, NULL, answer_later, e) == 0)
+        pthread_detach(thread);
+    else
+        (void)signet_refuse(e, "internal-server-error", NULL);
 }
 
 static void shout(struct signet_event *e)
@@ -51,9 +55,9 @@ static void describe(struct signet_event *e)
     (void)signet_node_attr_at(e, root, 0, &name);
     for (struct signet_node *n = signet_node_first(root); n != NULL; n = signet_node_next(n)) children++;
     snprintf(out, sizeof(out), "%s|%s|%s|%s|%s|%llu|%s|%s|%s|%s|%s|%s|%d|%s|%s|%s|%s|%s|%s|%s|%u|%d", e->name, e->id, e->stanza_id, e->node, e->time,
-             (unsigned long long)e->time_ms, e->profile, e->key, e->session ? e->session : "-", e->room ? e->room : "-", e->copy ? e->copy : "-", e->component,
-             e->fire_and_forget, e->kind, e->type, e->from, e->to, e->xmpp_id, signet_node_ns(root), signet_node_attr(e, root, "type"), children,
-             e->xml_length == strlen(e->xml));
+             (unsigned long long)e->time_ms, e->profile, e->key, e->session ? e->session : "-", e->room ? e->room : "-", e->copy ? e->copy : "-",
+             e->component, e->fire_and_forget, e->kind, e->type, e->from, e->to, e->xmpp_id, signet_node_ns(root), signet_node_attr(e, root, "type"),
+             children, e->xml_length == strlen(e->xml));
     (void)signet_refuse(e, "policy-violation", out);
 }
 
@@ -61,21 +65,35 @@ static void on_message(struct signet_event *e, void *arg)
 {
     const char *b = e->body != NULL ? e->body : "";
     (void)arg;
-    if (strncmp(b, "later", 5) == 0) later(e);
-    else if (strcmp(b, "shout") == 0) shout(e);
-    else if (strcmp(b, "describe") == 0) describe(e);
-    else if (strcmp(b, "handle") == 0) (void)signet_handle(e);
-    else if (strcmp(b, "reply") == 0) (void)signet_handle_reply(e, "<iq xmlns='jabber:client' type='result' id='x'/>");
-    else if (strcmp(b, "refuse") == 0) (void)signet_refuse(e, "policy-violation", "not <to> be said & done");
-    else if (strcmp(b, "unknown condition") == 0) (void)signet_refuse(e, "no-such-thing", NULL);
-    else if (strcmp(b, "broken xml") == 0) printf("%d\n", signet_pass_stanza(e, "<message><body>"));
-    else if (strcmp(b, "two") == 0) printf("%d\n", signet_pass_stanza(e, "<message/><message/>"));
-    else if (strcmp(b, "readdress") == 0) printf("%d\n", signet_pass_stanza(e, "<message to='mallory@example.com'/>"));
+    if (strncmp(b, "later", 5) == 0)
+        later(e);
+    else if (strcmp(b, "shout") == 0)
+        shout(e);
+    else if (strcmp(b, "describe") == 0)
+        describe(e);
+    else if (strcmp(b, "handle") == 0)
+        (void)signet_handle(e);
+    else if (strcmp(b, "reply") == 0)
+        (void)signet_handle_reply(e, "<iq xmlns='jabber:client' type='result' id='x'/>");
+    else if (strcmp(b, "refuse") == 0)
+        (void)signet_refuse(e, "policy-violation", "not <to> be said & done");
+    else if (strcmp(b, "unknown condition") == 0)
+        (void)signet_refuse(e, "no-such-thing", NULL);
+    else if (strcmp(b, "broken xml") == 0)
+        printf("%d\n", signet_pass_stanza(e, "<message><body>"));
+    else if (strcmp(b, "two") == 0)
+        printf("%d\n", signet_pass_stanza(e, "<message/><message/>"));
+    else if (strcmp(b, "readdress") == 0)
+        printf("%d\n", signet_pass_stanza(e, "<message to='mallory@example.com'/>"));
     else if (strcmp(b, "no xmlns") == 0)
-        (void)signet_pass_stanza(e, "<message from='romeo@example.com/balcony' to='juliet@example.com' type='chat' id='m1'><body>plain</body></message>");
-    else if (strcmp(b, "never") == 0) signet_done(e);
-    else if (strcmp(b, "stop") == 0) printf("stop from a callback: %d\n", signet_stop(server, 1)), (void)signet_pass(e);
-    else (void)signet_pass(e);
+        (void)signet_pass_stanza(
+            e, "<message from='romeo@example.com/balcony' to='juliet@example.com' type='chat' id='m1'><body>plain</body></message>");
+    else if (strcmp(b, "never") == 0)
+        signet_done(e);
+    else if (strcmp(b, "stop") == 0)
+        printf("stop from a callback: %d\n", signet_stop(server, 1)), (void)signet_pass(e);
+    else
+        (void)signet_pass(e);
     fflush(stdout);
 }
 
@@ -146,7 +164,8 @@ int main(int argc, char **argv)
     if (rc != 0) return failed();
     if (signet_on_event(server, "es_out", on_message, NULL) == 0) return 3; /* names are exact */
     say(signet_error(server));
-    if (signet_component(server, argv[3], "secret") < 0 || signet_component(server, "op-second.node2-example-com", "other & secret") < 0) return failed();
+    if (signet_component(server, argv[3], "secret") < 0 || signet_component(server, "op-second.node2-example-com", "other & secret") < 0)
+        return failed();
     rc = strcmp(argv[2], "dial") == 0 ? signet_dial(server, argv[1], argv[3], use_tls) : signet_listen(server, argv[1], use_tls);
     if (rc < 0) return failed();
     printf("port %u\n", signet_port(server, 0));

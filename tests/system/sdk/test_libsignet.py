@@ -1,7 +1,7 @@
 """libsignet against a node that is a few lines of Python: every answer, both directions, TLS, links that break."""
-import os, re, signal, socket, ssl, subprocess, time
+import re, signal, socket, ssl, subprocess, time
 import pytest
-from conftest import BUILD, port_of
+from programs import BUILD, SOURCE, port_of
 from fakenode import BROKER, Closed, FROM, Port, STREAM, dial, event, message, verdict
 
 SCRIPTED = BUILD / 'sdk' / 'scripted'
@@ -281,7 +281,7 @@ def test_tls_dialling_checks_the_certificate(start, certificate, tmp_path):
 def test_only_the_public_symbols_are_visible():
     out = subprocess.run(['nm', '-D', '--defined-only', BUILD / 'sdk' / 'libsignet.so'], check=True, capture_output=True, text=True).stdout
     names = {line.split()[-1].split('@')[0] for line in out.splitlines()} - {'LIBSIGNET_0'}
-    header = open(os.environ['SIGNET_SOURCE'] + '/sdk/include/signet/compliance.h').read()
+    header = (SOURCE / 'sdk/include/signet/compliance.h').read_text()
     promised = set(re.findall(r'SIGNET_API [^;(]*?(signet_\w+)\(', header))
     assert names - {n for n in names if n.startswith('__')} == promised
 
@@ -302,7 +302,7 @@ def test_passlog(start, which):
                 time.sleep(0.05)
     else:
         port = Port()
-        p = start('/usr/bin/python3', os.environ['SIGNET_SOURCE'] + '/sdk/examples/passlog.py', '127.0.0.1', port.port, NAME, env=env)
+        p = start('/usr/bin/python3', SOURCE / 'sdk/examples/passlog.py', '127.0.0.1', port.port, NAME, env=env)
         link = port.accept(timeout=20)
     assert verdict(link.ask('es_OUT', message('wherefore art thou'))) == ('pass', None)
     assert verdict(link.ask('es_IN', "<presence xmlns='jabber:client' from='romeo@example.com/balcony'/>")) == ('pass', None)

@@ -1,7 +1,7 @@
 """signet-recorder against a node that is a few lines of Python: durable before PASS, once, and never PASS when it cannot record."""
 import json, os, re, signal, sqlite3, subprocess, threading, time
 import pytest
-from conftest import BUILD
+from programs import BUILD
 from fakenode import Closed, Port, dial, message, verdict
 
 RECORDER = BUILD / 'servers' / 'recorder' / 'signet-recorder'
