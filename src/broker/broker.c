@@ -24,9 +24,6 @@
 
 enum { WORKERS_MAX = 256, CLOSE_MS = 5000, OUT_HIGH_BYTES = 256 * 1024 };
 
-struct link_counts {
-    uint64_t timeouts, invalid;
-};
 struct broker {
     struct holds *holds;
     struct setup *setup; /* NULL: none yet */
@@ -273,9 +270,9 @@ static const struct hold_ops hold_ops = {
 
 bool broker_raise(const struct question *q, struct verdict *now)
 {
-    uint64_t before = holds_due_ms(self->holds);
+    size_t before = holds_count(self->holds);
     bool known = holds_raise(self->holds, q, now);
-    if (!known || before != holds_due_ms(self->holds)) holds_settle();
+    if (before != holds_count(self->holds)) holds_settle(); /* known or not: a chain of which nobody waits goes on by itself */
     return known;
 }
 
@@ -383,70 +380,17 @@ void broker_accept(struct component *take)
 
 const struct component_limits *broker_component_limits(void) { return &shared.links.component; }
 
-/* ---- for the admin API ---- */
+/* ---- what status.c needs ---- */
 
-struct gathering {
-    pthread_mutex_t lock;
-    struct link_status *links;
-    unsigned n;
-    struct link_counts *counts; /* by link id */
-    uint32_t *ids;
-    uint32_t n_counts;
-};
-
-static void gather(uint32_t worker, void *arg)
+void broker_each_link(void (*fn)(void *arg, uint32_t id, const struct link_io *l), void *arg)
 {
-    (void)worker;
-    struct gathering *g = arg;
     size_t it = 0;
     uint64_t id;
     void *value;
-    if (self == NULL) return;
-    pthread_mutex_lock(&g->lock);
-    while (imap_next(&self->links, &it, &id, &value)) {
-        g->links = x_realloc(g->links, (g->n + 1) * sizeof *g->links);
-        g->ids = x_realloc(g->ids, (g->n + 1) * sizeof *g->ids);
-        struct link_status *s = &g->links[g->n];
-        g->ids[g->n++] = (uint32_t)id;
-        link_io_status(value, s);
-        s->component = link_component((uint32_t)id); /* lives for ever */
-        s->server = x_strdup(s->server);
-        s->profile = x_strdup(s->profile);
-        s->last_error = x_strdup(s->last_error);
-    }
-    for (uint32_t i = 0; i < self->n_counts && i < g->n_counts; i++) {
-        g->counts[i].timeouts += self->counts[i].timeouts;
-        g->counts[i].invalid += self->counts[i].invalid;
-    }
-    pthread_mutex_unlock(&g->lock);
+    while (self != NULL && imap_next(&self->links, &it, &id, &value)) fn(arg, (uint32_t)id, value);
 }
 
-static int by_component(const void *a, const void *b)
-{
-    return strcmp(((const struct link_status *)a)->component, ((const struct link_status *)b)->component);
-}
-
-void broker_links(void (*fn)(void *arg, const struct link_status *link), void *arg)
-{
-    struct gathering g = {.lock = PTHREAD_MUTEX_INITIALIZER, .n_counts = link_id_count()};
-    g.counts = x_calloc(g.n_counts + 1, sizeof *g.counts);
-    worker_each(gather, NULL, &g);
-    for (unsigned i = 0; i < g.n; i++) {
-        if (g.ids[i] >= g.n_counts) continue; /* it came while we counted */
-        g.links[i].timeouts = g.counts[g.ids[i]].timeouts;
-        g.links[i].invalid = g.counts[g.ids[i]].invalid;
-    }
-    if (g.n > 0) qsort(g.links, g.n, sizeof *g.links, by_component);
-    for (unsigned i = 0; i < g.n; i++) {
-        fn(arg, &g.links[i]);
-        free((char *)(uintptr_t)g.links[i].server);
-        free((char *)(uintptr_t)g.links[i].profile);
-        free((char *)(uintptr_t)g.links[i].last_error);
-    }
-    free(g.links);
-    free(g.ids);
-    free(g.counts);
-}
+struct link_counts broker_counts(uint32_t link) { return self != NULL && link < self->n_counts ? self->counts[link] : (struct link_counts){0}; }
 
 /* ---- start and stop ---- */
 
@@ -512,14 +456,16 @@ void broker_worker_start(void)
     setup_unref(s);
 }
 
+static void count_if_busy(void *arg, uint32_t id, const struct link_io *l)
+{
+    (void)id;
+    if (link_io_busy(l)) atomic_fetch_add((_Atomic unsigned *)arg, 1);
+}
+
 static void count_busy(uint32_t worker, void *arg)
 {
     (void)worker;
-    size_t it = 0;
-    uint64_t id;
-    void *value;
-    while (self != NULL && imap_next(&self->links, &it, &id, &value))
-        if (link_io_busy(value)) atomic_fetch_add((_Atomic unsigned *)arg, 1);
+    broker_each_link(count_if_busy, arg);
 }
 
 static void stop_links(uint32_t worker, void *arg)

@@ -1,13 +1,18 @@
-/* Between broker.c and listen.c: compliance servers that dial in. */
+/* Between broker.c, listen.c (compliance servers that dial in) and status.c (what the admin API is told). */
 #ifndef SIGNET_BROKER_PRIVATE_H
 #define SIGNET_BROKER_PRIVATE_H
 #include "base/err.h"
-#include "xmpp/component.h"
+#include "broker/link_io.h"
 
 /* broker.c, on a worker */
 const char *broker_accept_password(struct str component, uint32_t *worker); /* NULL: no such component of direction accept; worker: where its link lives */
 void broker_accept(struct component *take); /* a verified stream, on its link's worker */
 const struct component_limits *broker_component_limits(void);
+struct link_counts {
+    uint64_t timeouts, invalid;
+};
+void broker_each_link(void (*fn)(void *arg, uint32_t id, const struct link_io *l), void *arg); /* those that live on this worker */
+struct link_counts broker_counts(uint32_t link); /* what this worker's holds met with */
 
 /* listen.c */
 must_check int listen_start(const char *addresses, struct err *err); /* reads component.listen; opens nothing yet */
