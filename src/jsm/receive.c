@@ -16,6 +16,7 @@ enum incoming_step {
     IN_LOADING,
     IN_DELIVER_ASKED,
     IN_DELIVER_TURN, /* refused, or a feature takes it: waits for its turn */
+    IN_SERVER_ASKED, /* e_SERVER, at the head of the lane */
     IN_EFFECTS,
     IN_FLUSH_WAIT,
     IN_ASKED, /* es_IN of each chosen session */
@@ -150,6 +151,52 @@ static void incoming_run_row(struct incoming *in)
     effects_run(&in->fx);
 }
 
+static const struct stanza_row *row_of(const struct stanza *s)
+{
+    bool subscription = s->type == PRESENCE_SUBSCRIBED || s->type == PRESENCE_SUBSCRIBE || s->type == PRESENCE_UNSUBSCRIBE || s->type == PRESENCE_UNSUBSCRIBED;
+    return !jid_is_full(&s->to) || subscription || s->type == PRESENCE_PROBE ? dispatch_find(s, AT_CONTACT_IN) : NULL;
+}
+
+static void server_answered(struct incoming *in, const struct verdict *v)
+{
+    if (v->kind != VERDICT_PASS) {
+        verdict_keep(&in->verdict, v);
+        incoming_refused(in);
+        return;
+    }
+    if (v->stanza != in->stanza) {
+        stanza_unref(in->stanza);
+        in->stanza = stanza_ref(v->stanza);
+        in->row = row_of(in->stanza);
+    }
+    if (in->row != NULL)
+        incoming_run_row(in);
+    else
+        choose_sessions(in);
+}
+
+static void server_done(void *arg, const struct verdict *v) { server_answered(arg, v); }
+
+/* A feature is about to answer or act for the user: e_SERVER, where its row says so. */
+static void incoming_feature(struct incoming *in)
+{
+    if (!in->row->server_event) {
+        incoming_run_row(in);
+        return;
+    }
+    in->step = IN_SERVER_ASKED;
+    lane_stage(&in->lane, ++in->stage);
+    struct question q = {
+        .event = EVENT_e_SERVER,
+        .subject = in->stanza,
+        .entry = in->lane.lane != NULL ? &in->lane : NULL,
+        .done = server_done,
+        .arg = in,
+    };
+    struct verdict now;
+    if (broker_raise(&q, &now)) server_answered(in, &now);
+}
+
 /* ---- es_IN per session ---- */
 static void copies_answered(struct incoming *in)
 {
@@ -212,7 +259,8 @@ static void copies_turn(struct incoming *in)
         return;
     }
     const struct stanza *s = in->stanza;
-    bool tell = !in->reached && in->n_deliveries > 0 && s->kind != STANZA_PRESENCE && (in->parcel->flags & PARCEL_COPY) == 0;
+    bool copy = (in->parcel->flags & PARCEL_COPY) != 0 || s->type == MESSAGE_HEADLINE;
+    bool tell = !in->reached && in->n_deliveries > 0 && s->kind != STANZA_PRESENCE && !copy;
     if (!in->reached && in->n_deliveries > 0) stages_mark(s->sid, STAGE_REFUSED);
     if (tell) { /* rule 2: the sender of a 1:1 message gets an error only if no session took it */
         metric_inc(METRIC_STANZAS_REFUSED);
@@ -373,7 +421,7 @@ static void deliver_turn(struct incoming *in)
     in->stanza = stanza_ref(in->verdict.stanza);
     verdict_clear(&in->verdict);
     if (in->row != NULL)
-        incoming_run_row(in);
+        incoming_feature(in);
     else
         choose_sessions(in);
 }
@@ -381,6 +429,7 @@ static void deliver_turn(struct incoming *in)
 static void deliver_answered(struct incoming *in, const struct verdict *v)
 {
     verdict_keep(&in->verdict, v);
+    if (v->kind == VERDICT_PASS && v->changed) in->row = row_of(v->stanza);
     stages_mark(in->stanza->sid, STAGE_DELIVER_VERDICT);
     metric_observe_us(METRIC_STAGE_DELIVER_TIME, clock_us() - in->since_us);
     in->step = IN_DELIVER_TURN;
@@ -436,8 +485,7 @@ static void incoming_loaded(struct user_wait *wait)
         incoming_reject(in, "service-unavailable");
         return;
     }
-    bool subscription = s->type == PRESENCE_SUBSCRIBED || s->type == PRESENCE_SUBSCRIBE || s->type == PRESENCE_UNSUBSCRIBE || s->type == PRESENCE_UNSUBSCRIBED;
-    if (!jid_is_full(&s->to) || subscription || s->type == PRESENCE_PROBE) in->row = dispatch_find(s, AT_CONTACT_IN);
+    in->row = row_of(s);
     if (in->parcel->flags & PARCEL_NO_EVENTS && in->row == NULL) {
         write_unchecked(in);
         return;

@@ -107,22 +107,45 @@ static void outgoing_run_row(struct outgoing *o)
     effects_run(&o->fx);
 }
 
+/* The stanza is now another one, perhaps with another payload: then another row is its own. */
+static void outgoing_becomes(struct outgoing *o, struct stanza *stanza)
+{
+    if (stanza == o->stanza) return;
+    stanza_unref(o->stanza);
+    o->stanza = stanza_ref(stanza);
+    o->row = dispatch_find(o->stanza, o->place);
+}
+
+static void outgoing_local(struct outgoing *o);
+
 static void server_answered(struct outgoing *o, const struct verdict *v)
 {
-    stanza_unref(o->verdict.stanza);
-    o->verdict.stanza = NULL;
     verdict_clear(&o->verdict);
     verdict_keep(&o->verdict, v);
     if (v->kind != VERDICT_PASS) {
         outgoing_refused(o);
         return;
     }
-    stanza_unref(o->stanza);
-    o->stanza = stanza_ref(v->stanza);
-    outgoing_run_row(o);
+    outgoing_becomes(o, v->stanza);
+    if (o->row != NULL)
+        outgoing_run_row(o);
+    else
+        outgoing_local(o);
 }
 
 static void server_done(void *arg, const struct verdict *v) { server_answered(arg, v); }
+
+/* What the row's own rules refuse is not asked about. They are checked once more when it is applied: much may happen until e_SERVER is answered. */
+static bool fails_check(const struct outgoing *o)
+{
+    struct session *s = session_get(o->session);
+    if (s == NULL || o->row->check == NULL) return false;
+    struct context cx = {.stanza = o->stanza, .user = o->user, .session = s, .ticket = o->ticket, .arena = arena_new(0)};
+    const char *text = NULL;
+    bool fails = o->row->check(&cx, &text) != NULL;
+    arena_free(cx.arena);
+    return fails;
+}
 
 /* At the server or the own account: e_SERVER, then the row. A stanza without a row is answered as RFC 6120, 8.4 and RFC 6121, 8.5 say. */
 static void outgoing_local(struct outgoing *o)
@@ -133,7 +156,7 @@ static void outgoing_local(struct outgoing *o)
         outgoing_finish(o);
         return;
     }
-    if (!o->row->server_event) {
+    if (!o->row->server_event || fails_check(o)) {
         outgoing_run_row(o);
         return;
     }
@@ -165,10 +188,7 @@ static void outgoing_apply(struct outgoing *o)
         stanza_unref(o->verdict.stanza);
         o->verdict.stanza = presence_stripped(o->stanza);
     }
-    if (o->verdict.stanza != NULL && o->verdict.stanza != o->stanza) {
-        stanza_unref(o->stanza);
-        o->stanza = stanza_ref(o->verdict.stanza);
-    }
+    if (o->verdict.stanza != NULL) outgoing_becomes(o, o->verdict.stanza);
     if (o->place != AT_CONTACT_OUT) {
         outgoing_local(o);
     } else if (o->row != NULL) {
