@@ -135,6 +135,20 @@ class Client:
             return
         raise AssertionError("unexpected: " + ET.tostring(element).decode())
 
+    def until(self, match, seconds=10):
+        """Takes everything up to the first element for which match holds; returns what came before it."""
+        end = time.monotonic() + seconds * SLOW
+        while True:
+            for i, element in enumerate(self.got):
+                if match(element):
+                    return [self.got.popleft() for _ in range(i + 1)][:-1]
+            left = end - time.monotonic()
+            if left <= 0:
+                raise AssertionError(f"{self.jid or self.bare}: the last did not come within {seconds * SLOW:g} s; there is {[ET.tostring(e) for e in self.got]}")
+            if self.stream.closed:
+                raise Closed("</stream:stream>")
+            self.read(left)
+
     # ---- negotiation ----
     def login(self, direct_tls):
         features = self.open()

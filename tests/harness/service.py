@@ -14,6 +14,7 @@ import urllib.parse
 BIN = pathlib.Path(os.environ.get("SIGNET_BIN", pathlib.Path(__file__).parents[2] / "build" / "bin")).resolve()
 SLOW = float(os.environ.get("SIGNET_SLOW", "1"))  # sanitizers: waits are this many times longer
 PASSWORD = "correct horse battery"
+services = []  # those whose folder is still there, for the report of a test that fails
 
 
 class Refused(Exception):
@@ -56,6 +57,7 @@ class Service:
         }
         self.options.update(options or {})
         self.process = None
+        services.append(self)
         self.start()
 
     def start(self):
@@ -110,10 +112,21 @@ class Service:
         self.request("POST", "/v1/compliance/assignments", {"server": name, "profile": profile or "SystemDefaultComplianceProfile"})
         return f"op-{name}.{str(self.options['server.node']).replace('.', '-')}"
 
+    @staticmethod
+    def _rows(rows):
+        return [{"event": e, **({"packet": p} if p else {}), "handling": h, "fire_and_forget": f} for e, p, h, f in rows]
+
     def profile(self, name, rows):
         """rows: (event, packet type or None, handling, fire and forget)."""
-        return self.request("POST", "/v1/compliance/profiles", {"name": name, "rows": [
-            {"event": e, **({"packet": p} if p else {}), "handling": h, "fire_and_forget": f} for e, p, h, f in rows]})
+        return self.request("POST", "/v1/compliance/profiles", {"name": name, "rows": self._rows(rows)})
+
+    def change_profile(self, name, rows):
+        """In force on all workers when it returns."""
+        return self.request("PATCH", f"/v1/compliance/profiles/{quote(name)}", {"rows": self._rows(rows)})
+
+    def quiet(self, seconds=20):
+        """No event waits for an answer."""
+        wait_until("the last verdict", lambda: self.get("/v1/status")["events_waiting"] == 0, seconds)
 
     def link(self, component):
         for link in self.get("/v1/compliance/links")["links"]:
@@ -124,15 +137,24 @@ class Service:
     def wait_link(self, component, state, seconds=20):
         return wait_until(f"{component} {state}", lambda: (self.link(component) or {}).get("state") == state, seconds)
 
-    def metric(self, name):
+    def metric(self, name, **labels):
+        """The sum over all series of that name which have these labels."""
         total = 0
         for line in self.get("/v1/metrics").splitlines():
-            if line.startswith("signet_" + name) and line[len("signet_" + name)] in " {":
+            if line.startswith("signet_" + name) and line[len("signet_" + name)] in " {" and all(f'{k}="{v}"' in line for k, v in labels.items()):
                 total += float(line.rsplit(" ", 1)[1])
         return total
 
     def log(self):
         return (self.dir / "signetd.log").read_text(errors="replace")
+
+    def tail(self, lines=120):
+        text = ""
+        for name in ("signetd.out", "signetd.log"):
+            path = self.dir / name
+            if path.exists():
+                text += f"--- {name}\n" + "\n".join(path.read_text(errors="replace").splitlines()[-lines:]) + "\n"
+        return text
 
     def kill(self, sig=signal.SIGKILL):
         self.process.send_signal(sig)
@@ -155,6 +177,7 @@ class Service:
         text = (self.dir / "signetd.out").read_text(errors="replace")
         if not keep and status == 0:
             shutil.rmtree(self.dir)
+            services.remove(self)
         assert status == 0, f"signetd ended with {status}; {self.dir}\n{text[-6000:]}"
 
 

@@ -1,0 +1,182 @@
+"""The stage of the contract tests: one service with a short event timeout, two compliance servers. The first one, of profile "First", has the rows and the
+script of the case; the second, of profile "Second" below it, passes everything and shows by what it sees whether the chain went on."""
+import copy
+import pathlib
+import re
+import xml.etree.ElementTree as ET
+
+from harness.client import Client, condition, ids, text
+from harness.compliance import Compliance, handled, passed, passed_with, refused
+from harness.service import SLOW, Service
+
+TIMEOUT_MS = 400 if SLOW <= 1 else 900
+SOURCE = pathlib.Path(__file__).parents[2]
+ROW = re.compile(r'^EVENT\((\w+), (\w+), "(?:[^"\\]|\\.)*", (\w+), (\w+), (\w+), ([01]), "', re.MULTILINE)
+CATALOGUE = {name: {"service": service, "key": key, "kinds": kinds, "answers": answers, "refusable": refusable == "1"}
+             for name, service, key, kinds, answers, refusable in ROW.findall((SOURCE / "src/tables/events.def").read_text())}
+
+
+def raised_in_source():
+    """The events that jsm and tc raise: each is named where a question is made."""
+    found = set()
+    for folder in ("jsm", "tc"):
+        for path in (SOURCE / "src" / folder).rglob("*.c"):
+            found |= set(re.findall(r"\.event = EVENT_(\w+)", path.read_text()))
+    return found
+
+
+class Outcome:
+    """What one answer to one event must come to. kind: pass, changed, handle, refuse, discard."""
+
+    def __init__(self, kind, condition=None, text=None):
+        self.kind, self.condition, self.text = kind, condition, text
+
+
+def silent(_):
+    return None
+
+
+def unknown(event):
+    return f"<iq type='result' id='{event.iq_id}' from='{event.iq_to}' to='{event.iq_from}'><shrug xmlns='urn:signet:event-broker:0'/></iq>"
+
+
+def altered(event, attribute, value):
+    stanza = copy.deepcopy(event.stanza)
+    stanza.set(attribute, value)
+    return passed_with(event, ET.tostring(stanza, encoding="unicode"))
+
+
+def readdressed(event):
+    return altered(event, "to", "mercutio@example.com/elsewhere")
+
+
+def retyped(event):
+    return altered(event, "type", "error")
+
+
+def refusing(event):
+    return refused(event, "policy-violation", "Not this way.")
+
+
+def oddly_refusing(event):
+    return refused(event, "out-of-mood")
+
+
+# name: (script, Handling, Fire and Forget, outcome). Script None: the driver's own change of the stanza.
+ANSWERS = {
+    "pass": (passed, "bounce", False, Outcome("pass")),
+    "pass-stanza": (None, "bounce", False, Outcome("changed")),
+    "handle": (handled, "bounce", False, Outcome("handle")),
+    "handle-pass": (handled, "pass", False, Outcome("handle")),
+    "error-bounce": (refusing, "bounce", False, Outcome("refuse", "policy-violation", "Not this way.")),
+    "error-pass": (refusing, "pass", False, Outcome("pass")),
+    "unknown-condition": (oddly_refusing, "bounce", False, Outcome("refuse", "undefined-condition")),
+    "silence-bounce": (silent, "bounce", False, Outcome("refuse", "internal-server-error")),
+    "silence-pass": (silent, "pass", False, Outcome("pass")),
+    "invalid-bounce": (unknown, "bounce", False, Outcome("refuse", "internal-server-error")),
+    "invalid-pass": (unknown, "pass", False, Outcome("pass")),
+    "readdressed-bounce": (readdressed, "bounce", False, Outcome("refuse", "internal-server-error")),
+    "readdressed-pass": (readdressed, "pass", False, Outcome("pass")),
+    "retyped-bounce": (retyped, "bounce", False, Outcome("refuse", "internal-server-error")),
+    "forget-pass": (passed, "pass", True, Outcome("pass")),
+    "forget-bounce": (passed, "bounce", True, Outcome("discard")),
+}
+
+
+def expected(event, answer):
+    """The outcome, with the exceptions of the catalogue: what only passes ignores a stanza; what can't be refused isn't."""
+    outcome = ANSWERS[answer][3]
+    row = CATALOGUE[event]
+    if row["answers"] == "PASS" and answer in ("pass-stanza", "readdressed-bounce", "readdressed-pass", "retyped-bounce"):
+        return Outcome("pass")
+    if not row["refusable"]:
+        return Outcome("pass")
+    return outcome
+
+
+def changed_body(event):
+    event.stanza.find("{jabber:client}body").text = "changed"
+    return passed_with(event, ET.tostring(event.stanza, encoding="unicode"))
+
+
+class Lab:
+    def __init__(self):
+        self.service = Service({"broker.event_timeout": TIMEOUT_MS, "server.shutdown_wait": 5})
+        self.service.user("romeo", "juliet", "tybalt", "nurse")
+        self.service.profile("First", [])
+        self.service.profile("Second", [])
+        self.first = Compliance("op-first.node1-example-com")
+        self.second = Compliance("op-second.node1-example-com")
+        for name, server in (("first", self.first), ("second", self.second)):
+            self.service.wait_link(self.service.compliance_server(name, server.port, profile=name.capitalize()), "ACTIVE")
+        self.clients = []
+        self.romeo, self.juliet = self.client("romeo", "balcony"), self.client("juliet", "garden")
+
+    def client(self, *arguments, **keywords):
+        self.clients.append(Client(self.service, *arguments, **keywords))
+        return self.clients[-1]
+
+    def rows(self, first=(), second=()):
+        self.service.change_profile("First", first)
+        self.service.change_profile("Second", second)
+
+    def begin(self, script, first, second=()):
+        """What both servers saw before is forgotten."""
+        self.first.script = script
+        self.rows(first, second)
+        for server in (self.first, self.second):
+            with server.lock:
+                server.events.clear()
+
+    def fence(self, here, there):
+        """All that was under way between two clients has come; returns what each of them got."""
+        mark = f"fence{next(ids)}"
+        self.rows()
+        self.service.quiet()
+        here.message(there.bare, mark)
+        got_there = there.until(lambda e: text(e) == mark)
+        there.message(here.jid, mark)
+        got_here = here.until(lambda e: text(e) == mark)
+        return got_here, got_there
+
+    def offline(self, sender, name):
+        """Logs a user in who was away; returns what the sender got, and what the store had kept."""
+        mark = f"fence{next(ids)}"
+        self.rows()
+        self.service.quiet()
+        sender.message(f"{name}@example.com", mark)
+        away = self.client(name, "back")
+        stored = [e for e in away.until(lambda e: text(e) == mark) if e.tag.endswith("}message")]
+        away.message(sender.jid, mark)
+        got = sender.until(lambda e: text(e) == mark)
+        away.close()
+        return got, stored
+
+    def invalid(self):
+        return self.service.metric("events_failed_total", why="invalid-answer")
+
+    def late(self):
+        return self.service.metric("event_answers_late_total")
+
+    def close(self):
+        for client in self.clients:
+            client.close()
+        try:
+            self.service.close()
+        finally:
+            self.first.close()
+            self.second.close()
+
+
+def the_error(stanzas, sent_to, outcome, identity=None):
+    """Exactly one stanza, an error as the outcome wants it, from the address that was used."""
+    assert len(stanzas) == 1, [ET.tostring(s) for s in stanzas]
+    error = stanzas[0]
+    assert error.get("type") == "error" and error.get("from") == sent_to, ET.tostring(error)
+    assert condition(error) == outcome.condition, ET.tostring(error)
+    assert identity is None or error.get("id") == identity
+    if outcome.text:
+        assert error.find("{jabber:client}error/{urn:ietf:params:xml:ns:xmpp-stanzas}text").text == outcome.text
+
+
+__all__ = [n for n in dir() if not n.startswith("_")]

@@ -1,0 +1,267 @@
+"""Every event of the catalogue, with every answer it may get: what the sender, the recipient, the offline store and the next profile of the chain see.
+EVENTS.md, "Answers", "What refusal does to each kind of stanza", and the table of JSM events."""
+import pytest
+
+from harness.client import Client, condition, ids, text
+from harness.compliance import passed_with
+from harness.service import wait_until
+from lab import ANSWERS, CATALOGUE, Lab, Outcome, changed_body, expected, raised_in_source, the_error
+
+# Events that nothing raises yet. One that begins to be raised fails test_catalogue, until it has a driver below.
+NOT_RAISED = {
+    "e_REGISTER": "there is no in-band registration yet",
+    "e_DISCOFEAT": "raised when features are to be changed by compliance servers",
+    "e_PRISESSION": "the choice among several sessions is not yet shown to compliance servers",
+    "e_STATS": "counters are not yet sent to compliance servers",
+    **{name: "there is no text conferencing yet" for name, row in CATALOGUE.items() if row["service"] == "TC"},
+}
+
+
+@pytest.fixture(scope="module")
+def lab():
+    lab = Lab()
+    yield lab
+    lab.close()
+
+
+class Message:
+    """A chat message from romeo to juliet's only session: es_OUT, e_DELIVER, es_IN."""
+
+    def run(self, lab, event, answer, outcome):
+        script, handling, forget, _ = ANSWERS[answer]
+        lab.begin(script or changed_body, [(event, "message", handling, forget)], [(event, "message", "bounce", False)])
+        identity = lab.romeo.message(self.address(lab), "as written")
+        seen = lab.first.wait(event)
+        got, arrived = lab.fence(lab.romeo, lab.juliet)
+        self.check_event(lab, event, seen[0], forget)
+        if outcome.kind in ("pass", "changed"):
+            assert [text(m) for m in arrived] == ["as written" if outcome.kind == "pass" else "changed"]
+            assert arrived[0].get("id") == identity and arrived[0].get("from") == lab.romeo.jid
+        else:
+            assert arrived == []
+        if outcome.kind == "refuse":
+            the_error(got, self.address(lab), outcome, identity)
+        else:
+            assert got == []
+        return seen
+
+    @staticmethod
+    def address(lab):
+        return lab.juliet.bare
+
+    @staticmethod
+    def check_event(lab, event, seen, forget):
+        assert seen.awaited is not forget
+        assert seen.stanza.tag == "{jabber:client}message" and seen.stanza.get("from") == lab.romeo.jid
+        assert seen.attributes["key"] == "juliet@example.com romeo@example.com"
+        assert seen.attributes["node"] == "node1.example.com" and seen.attributes["profile"] == "First"
+        session = {"es_OUT": lab.romeo.jid, "es_IN": lab.juliet.jid}.get(event)
+        assert session is None or seen.attributes.get("session") == session
+
+
+class Offline:
+    """A message to a user without a session: e_OFFLINE, and what is in the store afterwards."""
+
+    def run(self, lab, event, answer, outcome):
+        script, handling, forget, _ = ANSWERS[answer]
+        lab.begin(script or changed_body, [(event, "message", handling, forget)], [(event, "message", "bounce", False)])
+        identity = lab.romeo.message("tybalt@example.com", "as written")
+        seen = lab.first.wait(event)
+        got, stored = lab.offline(lab.romeo, "tybalt")
+        kept = {"pass": ["as written"], "changed": ["changed"]}.get(outcome.kind, [])
+        assert [text(m) for m in stored] == kept
+        assert all(m.find("{urn:xmpp:delay}delay") is not None for m in stored)
+        if outcome.kind == "refuse":
+            the_error(got, "tybalt@example.com", outcome, identity)
+        else:
+            assert got == []
+        return seen
+
+
+class Server:
+    """A request to the server itself: e_SERVER. It is answered whatever happens."""
+
+    def run(self, lab, event, answer, outcome):
+        script, handling, forget, _ = ANSWERS[answer]
+        lab.begin(script or self.another_request, [(event, "iq", handling, forget)], [(event, "iq", "bounce", False)])
+        result = lab.romeo.iq("get", "<query xmlns='http://jabber.org/protocol/disco#info'/>", to="example.com")
+        seen = lab.first.wait(event)
+        assert seen[0].stanza.get("from") == lab.romeo.jid and seen[0].stanza.get("to") == "example.com"
+        lab.fence(lab.romeo, lab.juliet)
+        if outcome.kind == "pass":
+            assert result.get("type") == "result" and result.find("{http://jabber.org/protocol/disco#info}query") is not None
+        elif outcome.kind == "changed":
+            assert result.get("type") == "result" and len(result) == 0, "the request put in its place is the one that is answered"
+        else:
+            the_error([result], "example.com", outcome if outcome.kind == "refuse" else Outcome("refuse", "not-allowed"))
+        return seen
+
+    @staticmethod
+    def another_request(event):
+        s = event.stanza
+        return passed_with(event, f"<iq xmlns='jabber:client' type='get' id='{s.get('id')}' from='{s.get('from')}' to='{s.get('to')}'><ping xmlns='urn:xmpp:ping'/></iq>")
+
+
+class Auth:
+    """A log-in whose credentials are right: e_AUTH. It may only be allowed or not."""
+
+    def run(self, lab, event, answer, outcome):
+        script, handling, forget, _ = ANSWERS[answer]
+        lab.begin(script or self.echo, [(event, "iq", handling, forget)], [(event, "iq", "bounce", False)])
+        problem = None
+        client = lab.client("nurse", login=False)
+        try:
+            client.login(True)
+        except PermissionError as e:
+            problem = str(e)
+        seen = lab.first.wait(event)
+        lab.fence(lab.romeo, lab.juliet)
+        client.close()
+        subject = seen[0].stanza
+        query = subject.find("{jabber:iq:auth}query")
+        assert query.find("{jabber:iq:auth}username").text == "nurse"
+        assert seen[0].attributes["key"] == "nurse@example.com" and "battery" not in str(seen[0].attributes)
+        if outcome.kind == "pass":
+            assert problem is None
+        else:
+            assert problem == ("not-authorized" if outcome.kind == "handle" else "temporary-auth-failure")
+        return seen
+
+    @staticmethod
+    def echo(event):
+        s = event.stanza
+        return passed_with(event, f"<iq xmlns='jabber:client' type='set' id='{s.get('id')}' from='{s.get('from')}' to='{s.get('to')}'><query xmlns='jabber:iq:auth'/></iq>")
+
+
+class Session:
+    """Resource bind: e_SESSION. PASS + stanza may rename."""
+
+    def run(self, lab, event, answer, outcome):
+        script, handling, forget, _ = ANSWERS[answer]
+        lab.begin(script or self.renamed, [(event, "iq", handling, forget)], [(event, "iq", "bounce", False)])
+        client, problem = lab.client("nurse", "kitchen", login=False), None
+        try:
+            client.login(True)
+        except PermissionError as e:
+            problem = str(e)
+        seen = lab.first.wait(event)
+        lab.fence(lab.romeo, lab.juliet)
+        client.close()
+        assert seen[0].stanza.get("from") == "nurse@example.com/kitchen" and seen[0].attributes["key"] == "nurse@example.com"
+        if outcome.kind in ("pass", "changed"):
+            assert problem is None and client.jid == "nurse@example.com/" + ("kitchen" if outcome.kind == "pass" else "cellar")
+        else:
+            assert problem == (outcome.condition if outcome.kind == "refuse" else "not-allowed")
+        return seen
+
+    @staticmethod
+    def renamed(event):
+        s = event.stanza
+        to = f" to='{s.get('to')}'" if s.get("to") else ""
+        return passed_with(event, f"<iq xmlns='jabber:client' type='set' id='{s.get('id')}' from='{s.get('from')}'{to}>"
+                                  "<bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'><resource>cellar</resource></bind></iq>")
+
+
+class End:
+    """A session has ended: es_END. Nobody waits and nothing comes of any answer."""
+
+    def run(self, lab, event, answer, outcome):
+        script, handling, forget, _ = ANSWERS[answer]
+        client = lab.client("nurse", "kitchen")
+        lab.begin(script or self.echo, [(event, "presence", handling, forget)], [(event, "presence", "bounce", False)])
+        client.close()
+        seen = lab.first.wait(event)
+        again = lab.client("nurse", "kitchen")
+        lab.second.wait(event)
+        lab.fence(lab.romeo, lab.juliet)
+        again.close()
+        assert seen[0].stanza.get("type") == "unavailable" and seen[0].stanza.get("from") == "nurse@example.com/kitchen"
+        assert seen[0].attributes["session"] == "nurse@example.com/kitchen" and seen[0].attributes["key"] == "nurse@example.com"
+        return seen
+
+    @staticmethod
+    def echo(event):
+        return passed_with(event, "<presence xmlns='jabber:client' type='unavailable' from='nurse@example.com/kitchen'><status>changed</status></presence>")
+
+
+DRIVERS = {"e_AUTH": Auth(), "e_SESSION": Session(), "es_OUT": Message(), "e_SERVER": Server(), "e_DELIVER": Message(), "e_OFFLINE": Offline(), "es_IN": Message(),
+           "es_END": End()}
+
+
+def test_catalogue():
+    """Each of the events has a driver here or a reason why not; and what jsm and tc raise is exactly what has a driver."""
+    assert len(CATALOGUE) == 40
+    assert set(DRIVERS) | set(NOT_RAISED) == set(CATALOGUE) and not set(DRIVERS) & set(NOT_RAISED)
+    assert raised_in_source() == set(DRIVERS)
+
+
+@pytest.mark.parametrize("event,answer", [(e, a) for e in DRIVERS for a in ANSWERS])
+def test_answer(lab, event, answer):
+    outcome = expected(event, answer)
+    invalid = lab.invalid()
+    late = lab.late()
+    seen = DRIVERS[event].run(lab, event, answer, outcome)
+    assert len(seen) == 1 and lab.first.seen() == seen, "asked once, about this event only"
+    second = lab.second.seen(event)
+    if outcome.kind in ("pass", "changed"): # the chain goes on: same stanza id, with the stanza as it is now
+        assert len(second) == 1 and second[0].stanza_id == seen[0].stanza_id
+        if outcome.kind == "changed" and second[0].body is not None:
+            assert second[0].body == "changed"
+    else:
+        assert second == []
+    script = ANSWERS[answer][0]
+    ignored = outcome.kind == "pass" and CATALOGUE[event]["answers"] == "PASS" and answer not in ("invalid-bounce", "invalid-pass")
+    wrong = script is not None and script.__name__ in ("unknown", "readdressed", "retyped") and not ignored
+    assert lab.invalid() - invalid == (1 if wrong else 0)
+    assert lab.late() == late
+
+
+def test_order_and_ids(lab):
+    """es_OUT, e_DELIVER, es_IN of one message: in this order, one stanza id, three event ids."""
+    rows = [(e, "all", "bounce", False) for e in ("es_OUT", "e_DELIVER", "es_IN", "e_OFFLINE")]
+    lab.begin(lambda e: ANSWERS["pass"][0](e), rows)
+    lab.romeo.message(lab.juliet.bare, "one")
+    lab.juliet.next_message(body="one")
+    seen = lab.first.seen()
+    assert [e.name for e in seen] == ["es_OUT", "e_DELIVER", "es_IN"]
+    assert len({e.stanza_id for e in seen}) == 1 and len({e.id for e in seen}) == 3
+    lab.fence(lab.romeo, lab.juliet)
+
+
+def test_late_answer(lab):
+    """An answer after the timeout is only counted."""
+    lab.begin(ANSWERS["silence-bounce"][0], [("es_OUT", "message", "bounce", False)])
+    late = lab.service.metric("link_answers_total", kind="late")
+    identity = lab.romeo.message(lab.juliet.bare, "slow")
+    error = lab.romeo.next_message()
+    assert error.get("id") == identity and condition(error) == "internal-server-error"
+    lab.first.send(ANSWERS["pass"][0](lab.first.seen()[0]))
+    got, arrived = lab.fence(lab.romeo, lab.juliet)
+    assert got == [] and arrived == []
+    wait_until("the late answer's count", lambda: lab.service.metric("link_answers_total", kind="late") == late + 1)
+
+
+def test_error_raises_no_event(lab):
+    """The error that refuses a message is itself never asked about."""
+    lab.begin(ANSWERS["error-bounce"][0], [("es_OUT", "message", "bounce", False), ("es_IN", "message", "bounce", False), ("e_DELIVER", "message", "bounce", False)])
+    lab.romeo.message(lab.juliet.bare, "no")
+    assert condition(lab.romeo.next_message()) == "policy-violation"
+    lab.fence(lab.romeo, lab.juliet)
+    assert [e.name for e in lab.first.seen()] == ["es_OUT"]
+
+
+def test_nothing_else_is_raised(lab):
+    """A profile with every event that is not raised yet sees nothing of an ordinary day."""
+    rows = [(name, "all" if CATALOGUE[name]["service"] == "JSM" else None, "pass", True) for name in NOT_RAISED]
+    lab.begin(ANSWERS["pass"][0], rows)
+    other = lab.client("juliet", "kitchen")
+    lab.romeo.message(lab.juliet.bare, "to two sessions")
+    lab.juliet.next_message(body="to two sessions")
+    other.next_message(body="to two sessions")
+    for to in ("example.com", lab.juliet.bare, None):
+        lab.romeo.iq("get", "<query xmlns='http://jabber.org/protocol/disco#info'/>", to=to)
+    lab.romeo.iq("get", "<query xmlns='jabber:iq:register'/>", to="example.com")
+    lab.romeo.send("<presence to='room@conference.example.com/romeo'><x xmlns='http://jabber.org/protocol/muc'/></presence>")
+    other.close()
+    lab.fence(lab.romeo, lab.juliet)
+    assert lab.first.seen() == []
