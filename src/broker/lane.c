@@ -29,6 +29,7 @@ static uint64_t entry_bound(const struct lane_entry *e)
     uint64_t stage = place_of(e->stage, 0);
     uint64_t bound = list_empty(&e->asks) ? stage + place_of(1, 0) : UINT64_MAX;
     if (!e->asked || e->more) bound = stage;
+    if (e->quiet) bound = UINT64_MAX;
     LIST_EACH (node, &e->asks) {
         const struct lane_ask *ask = CONTAINER_OF(node, struct lane_ask, node);
         uint64_t allows = ask->sent ? ask->place + 1 : ask->place;
@@ -125,7 +126,7 @@ void lane_enter(struct lane_set *set, struct str key, struct lane_entry *entry)
     struct lane *lane = lane_get(set, key);
     assert(entry->lane == NULL);
     entry->lane = lane;
-    entry->asked = entry->more = false;
+    entry->asked = entry->more = entry->quiet = false;
     entry->told = list_empty(&lane->entries);
     list_init(&entry->asks);
     list_push_back(&lane->entries, &entry->node);
@@ -178,6 +179,12 @@ void lane_stage(struct lane_entry *entry, uint32_t stage)
 void lane_more(struct lane_entry *entry, bool more)
 {
     entry->more = more;
+    if (entry->lane != NULL) entry_changed(entry);
+}
+
+void lane_quiet(struct lane_entry *entry)
+{
+    entry->quiet = true;
     if (entry->lane != NULL) entry_changed(entry);
 }
 

@@ -30,7 +30,7 @@ struct lane_entry {
     struct list asks;
     uint32_t stage;
     uint64_t reach; /* private: those behind may send at places below it */
-    bool asked, more, told; /* private */
+    bool asked, more, quiet, told; /* private */
     /* The entry has become head of its lane: waiting effects may be applied. Called from lane_leave of the one ahead (never before return of lane_enter).
      * May call lane_leave. */
     void (*on_head)(struct lane_entry *entry);
@@ -41,6 +41,9 @@ void lane_leave(struct lane_entry *entry); /* its effect is done (or it died); t
 void lane_stage(struct lane_entry *entry, uint32_t stage); /* the entry has gone on to this stage; lets those behind send */
 /* true: several raises of this stage follow (es_IN per session): those behind don't send at it until false says that the last was made. */
 void lane_more(struct lane_entry *entry, bool more);
+/* It will ask nothing more at any stage (it was refused, say): those behind may send as if it were not there, though it waits for its turn to leave. Without
+ * this, one refused stanza among passed ones would cost those behind a round trip. */
+void lane_quiet(struct lane_entry *entry);
 
 /* The hold's side. Wants to send at (current stage, step). Returns true: send now (ask->sent is set), then call lane_ask_sent(); false: send_now() will be
  * called, never before return. Repeated for each step; an ask keeps the stage it began with, and goes by ask->entry from then on (entry is not looked at). */

@@ -166,6 +166,35 @@ static void test_more_keeps_a_fan_out_together(void **state)
     lane_set_free(&set);
 }
 
+static void test_quiet_costs_those_behind_nothing(void **state)
+{
+    (void)state;
+    struct lane_set set = {0};
+    struct place a, b, c;
+    forget_order();
+    enter(&set, &a, 'a');
+    enter(&set, &b, 'b');
+    enter(&set, &c, 'c');
+    assert_true(ask(&a, 0) && ask(&b, 0) && ask(&c, 0));
+    lane_ask_done(&b.ask); /* refused; a is not answered yet, so b stays */
+    lane_ask_done(&c.ask);
+    lane_stage(&c.entry, 3);
+    memset(&c.ask, 0, sizeof(c.ask));
+    c.ask.send_now = on_send;
+    assert_false(ask(&c, 0));
+    lane_quiet(&b.entry);
+    assert_false(c.ask.sent); /* there is still a */
+    lane_ask_done(&a.ask);
+    forget_order();
+    lane_quiet(&a.entry);
+    assert_string_equal(order, "sc");
+    lane_ask_done(&c.ask);
+    lane_leave(&c.entry);
+    lane_leave(&b.entry);
+    lane_leave(&a.entry);
+    lane_set_free(&set);
+}
+
 static void test_leaving_lets_its_asks_go(void **state)
 {
     (void)state;
@@ -236,6 +265,7 @@ int main(void)
         cmocka_unit_test(test_unasked_stands_before_its_stage),
         cmocka_unit_test(test_skipped_middle_holds_back_nothing_and_lets_nothing_past),
         cmocka_unit_test(test_more_keeps_a_fan_out_together),
+        cmocka_unit_test(test_quiet_costs_those_behind_nothing),
         cmocka_unit_test(test_leaving_lets_its_asks_go),
         cmocka_unit_test(test_without_a_lane_everything_is_allowed),
         cmocka_unit_test(test_long_lane_does_not_recurse),
