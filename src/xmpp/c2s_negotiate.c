@@ -286,10 +286,12 @@ size_t c2s_feed(void *owner, const char *data, size_t n)
         c->feeding = false;
         done += used;
         if (c->state == C2S_CLOSING) break;
-        if (c->starttls)
+        if (c->starttls) {
+            while (done < n && memchr(" \t\r\n", data[done], 4) != NULL) done++; /* some clients end the element with a newline: it says nothing */
             begin_tls(c, n - done);
-        else
+        } else {
             parse_ended(c, status);
+        }
     }
     if (c->state == C2S_CLOSING) return n;
     if (c->state == C2S_MOVING) c2s_hand_over(c);

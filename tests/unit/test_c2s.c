@@ -424,7 +424,7 @@ static void test_login_and_echo(void **state)
     assert_non_null(strstr(header, "version='1.0'"));
     assert_non_null(strstr(header, "xml:lang='en'"));
     client_expect(&c, "<starttls xmlns='" NS_TLS "'><required/></starttls></stream:features>");
-    client_send(&c, "<starttls xmlns='" NS_TLS "'/>");
+    client_send(&c, "<starttls xmlns='" NS_TLS "'/>\n");
     client_expect(&c, "<proceed xmlns='" NS_TLS "'/>");
     client_handshake(&c, 0);
     client_send(&c, HEADER);
