@@ -128,7 +128,22 @@ static const struct route *find_route(struct request *rq, bool *path_known)
     return NULL;
 }
 
-static const char *query_value(struct request *rq, const char *name) { return MHD_lookup_connection_value(rq->connection, MHD_GET_ARGUMENT_KIND, name); }
+/* Paths are taken apart before they are decoded: a full JID has a '/' of its own. So nothing is decoded before that, and arguments are decoded here. */
+static size_t unescape_later(void *cls, struct MHD_Connection *c, char *text)
+{
+    (void)cls;
+    (void)c;
+    return strlen(text);
+}
+
+static const char *query_value(struct request *rq, const char *name)
+{
+    const char *value = MHD_lookup_connection_value(rq->connection, MHD_GET_ARGUMENT_KIND, name);
+    if (value == NULL) return NULL;
+    char *text = arena_strndup(rq->arena, value, strlen(value));
+    MHD_http_unescape(text);
+    return text;
+}
 
 static enum MHD_Result answer(struct MHD_Connection *c, const char *method, const char *path, const struct buf *body)
 {
@@ -263,8 +278,9 @@ static int tcp_socket(const char *listen_on, struct err *err)
 
 static struct MHD_Daemon *http_start(int fd, MHD_AccessHandlerCallback handler, unsigned flags)
 {
-    return MHD_start_daemon(MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_ERROR_LOG | flags, 0, NULL, NULL, handler, NULL, MHD_OPTION_LISTEN_SOCKET, fd,
-                            MHD_OPTION_EXTERNAL_LOGGER, on_http_log, NULL, MHD_OPTION_NOTIFY_COMPLETED, handler == on_request ? on_completed : NULL, NULL,
+    return MHD_start_daemon(MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_ERROR_LOG | flags, 0, NULL, NULL, handler, NULL, MHD_OPTION_EXTERNAL_LOGGER, on_http_log, NULL,
+                            MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_UNESCAPE_CALLBACK, unescape_later, NULL,
+                            MHD_OPTION_NOTIFY_COMPLETED, handler == on_request ? on_completed : NULL, NULL,
                             MHD_OPTION_CONNECTION_LIMIT, MAX_CONNECTIONS, MHD_OPTION_CONNECTION_TIMEOUT, 120u, MHD_OPTION_END);
 }
 

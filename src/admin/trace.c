@@ -17,10 +17,10 @@ static struct {
     pthread_mutex_t lock;
     pthread_cond_t cond;
     struct trace_row ring[RING];
-    uint64_t next; /* number of the next row; rows are numbered from 1 */
+    uint64_t next; /* number of the next row; rows are numbered from 2: a reader who has seen none goes on after 1, for 0 means "from now on" */
     uint64_t last_read_ms;
     bool on, stopped;
-} trace = {.lock = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER, .next = 1};
+} trace = {.lock = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER, .next = 2};
 
 static void on_trace(const struct event_trace *t)
 {
