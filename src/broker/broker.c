@@ -65,7 +65,8 @@ struct answer_msg {
 struct forget_msg {
     struct msg msg;
     uint32_t link, worker;
-    uint64_t hold; /* 0: no hold is to be forgotten, but the link is to know of a time-out or an answer that was not allowed */
+    uint64_t hold; /* 0: no hold is to be forgotten, but the link is to know what its alarms were raised for */
+    bool full; /* an event was refused by its queue; else one timed out or was answered with what is not allowed */
 };
 struct keeps_msg {
     struct msg msg;
@@ -145,17 +146,17 @@ static void request_run(struct msg *msg)
 static void forget_here(uint32_t link, uint32_t worker, uint64_t hold)
 {
     struct link_io *l = imap_get(&self->links, link);
-    if (l == NULL) return;
-    if (hold == 0)
-        link_io_trouble(l);
-    else
-        link_io_forget(l, worker, hold);
+    if (l != NULL) link_io_forget(l, worker, hold);
 }
 
 static void forget_run(struct msg *msg)
 {
     struct forget_msg *m = (struct forget_msg *)msg;
-    forget_here(m->link, m->worker, m->hold);
+    struct link_io *l = m->hold == 0 ? imap_get(&self->links, m->link) : NULL;
+    if (m->hold != 0)
+        forget_here(m->link, m->worker, m->hold);
+    else if (l != NULL)
+        link_io_trouble(l, m->full);
     free(m);
 }
 
@@ -231,20 +232,20 @@ static void on_timer(struct wheel_timer *timer)
 
 static void count_for_link(struct broker *b, const struct hold_report *r)
 {
-    if (r->link == LINK_ID_NONE || (r->news != HOLD_TIMEOUT && r->news != HOLD_INVALID && r->news != HOLD_OVERRULED)) return;
-    struct forget_msg *m = x_calloc(1, sizeof *m); /* not a call: the link may be the one that reports */
+    bool full = r->news == HOLD_QUEUE_FULL;
+    if (r->link == LINK_ID_NONE || (r->news != HOLD_TIMEOUT && r->news != HOLD_INVALID && r->news != HOLD_OVERRULED && !full)) return;
+    struct forget_msg *m = x_calloc(1, sizeof *m); /* the alarm is up now, and the link is who knows when it is over */
     m->msg.run = forget_run;
     m->link = r->link;
+    m->full = full;
     worker_post(link_worker(r->link), &m->msg);
     if (r->link >= b->n_counts) {
         b->counts = x_realloc(b->counts, (r->link + 1) * sizeof *b->counts);
         memset(b->counts + b->n_counts, 0, (r->link + 1 - b->n_counts) * sizeof *b->counts);
         b->n_counts = r->link + 1;
     }
-    if (r->news == HOLD_TIMEOUT)
-        b->counts[r->link].timeouts++;
-    else
-        b->counts[r->link].invalid++;
+    b->counts[r->link].timeouts += r->news == HOLD_TIMEOUT;
+    b->counts[r->link].invalid += r->news == HOLD_INVALID || r->news == HOLD_OVERRULED;
 }
 
 static void do_report(void *owner, const struct hold_report *r)

@@ -456,14 +456,16 @@ void link_io_offer(struct link_io *l, struct event_request *take)
 {
     enum link_offer offer = link_offer(l->link, take);
     if (offer != LINK_TAKEN) {
-        if (offer == LINK_FULL) l->was_full = true;
         if (take->hold != 0) {
             struct event_answer a = {
                 .kind = offer == LINK_FULL ? ANSWER_QUEUE_FULL : ANSWER_RETURNED, .hold = take->hold, .step = take->step, .link = l->spec.id};
             l->settings->answer(take->worker, &a);
         } else {
             metric_inc(METRIC_LINK_DROPPED);
-            if (offer == LINK_FULL) alarm_raise(ALARM_QUEUE_FULL, l->spec.component, "an event of which nobody waits was dropped");
+            if (offer == LINK_FULL) {
+                alarm_raise(ALARM_QUEUE_FULL, l->spec.component, "an event of which nobody waits was dropped");
+                l->was_full = true;
+            }
         }
         event_request_clear(take);
     }
@@ -475,10 +477,15 @@ void link_io_forget(struct link_io *l, uint32_t worker, uint64_t hold)
     if (link_forget(l->link, worker, hold)) settle(l);
 }
 
-void link_io_trouble(struct link_io *l)
+void link_io_trouble(struct link_io *l, bool full)
 {
-    l->troubled = true;
-    l->trouble_ms = worker_now_ms();
+    if (full) {
+        l->was_full = true;
+    } else {
+        l->troubled = true;
+        l->trouble_ms = worker_now_ms();
+    }
+    settle(l);
 }
 
 bool link_io_busy(const struct link_io *l) { return link_state(l->link) == LINK_ACTIVE && link_outstanding(l->link) + link_waiting(l->link) > 0; }

@@ -31,7 +31,9 @@ void link_io_update(struct link_io *l, const struct link_spec *spec); /* a chang
 void link_io_stop(struct link_io *l, const char *why); /* returns its events, ends its stream gracefully and frees it */
 void link_io_offer(struct link_io *l, struct event_request *take);
 void link_io_forget(struct link_io *l, uint32_t worker, uint64_t hold);
-void link_io_trouble(struct link_io *l); /* an event timed out, or was answered with what is not allowed: the alarms of it end after a calm minute */
+/* An alarm was raised: full: its queue refused an event; else an event timed out or was answered with what is not allowed. The link ends the alarm when the
+ * queue is half empty again, or after a calm minute. */
+void link_io_trouble(struct link_io *l, bool full);
 void link_io_arrived(struct link_io *l, struct component *take); /* accept direction: a verified stream of that name, on this worker */
 bool link_io_busy(const struct link_io *l); /* ACTIVE, with events sent and unanswered or waiting */
 const struct link_spec *link_io_spec(const struct link_io *l);
