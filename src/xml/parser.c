@@ -5,8 +5,8 @@
  * Handlers (element.c) suspend expat at a header, a stanza's end and the root's end; the callbacks run from here, outside expat, and may stop, restart
  * or free the parser. A stanza that lies in one read is handed out where it lies; one that does not is captured as its pieces come.
  *
- * Chunking must not matter, so whatever happens past a limit is XML_TOO_BIG. Expat places an error at a byte and may need up to three more to be sure
- * of it (UTF-8 sequences): such an error counts as past a limit when those bytes are. */
+ * Chunking must not matter, so whatever happens past a limit is XML_TOO_BIG. Expat places an error at a byte, but finds it at the token's end, or up to
+ * three bytes later (UTF-8 sequences): such an error counts as past a limit when those bytes are. */
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -151,19 +151,11 @@ static void capture(struct xml_loan *l)
     if (have < l->fed) buf_add(&l->captured, l->data + ((int64_t)have - l->data_at), l->fed - have);
 }
 
-static bool utf8_bad_at(struct str s)
-{
-    if (s.n == 0 || (unsigned char)s.p[0] < 0x80) return false;
-    for (size_t n = 1; n <= 4 && n <= s.n; n++)
-        if (xml_text_ok((struct str){s.p, n})) return false;
-    return true;
-}
-
 static const char *const names_of_status[] = {
     [XML_NOT_WELL_FORMED] = "the XML is not well-formed",
     [XML_RESTRICTED] = "the XML has what XMPP does not allow",
     [XML_BAD_NAMESPACE] = "a namespace prefix is not declared, or wrongly declared",
-    [XML_BAD_ENCODING] = "the text is not UTF-8",
+    [XML_BAD_ENCODING] = "the text is not UTF-8, or has a letter where XML has none",
 };
 
 static enum xml_status status_of_expat(struct xml_loan *l, enum XML_Error code, size_t at)
@@ -187,23 +179,25 @@ static enum xml_status status_of_expat(struct xml_loan *l, enum XML_Error code, 
     struct str rest = bytes_at(l, from, l->fed);
     /* "<!" that begins neither a comment nor a CDATA section is a declaration in the wrong place: say what it is. */
     if (rest.n > 2 && memcmp(rest.p, "<!", 2) == 0 && rest.p[2] != '-' && rest.p[2] != '[') return XML_RESTRICTED;
-    if (code == XML_ERROR_INVALID_TOKEN && utf8_bad_at((struct str){rest.p + (at - from), rest.n - (at - from)})) return XML_BAD_ENCODING;
+    /* Judged by the first byte alone: the rest of the character may not have come. */
+    if (code == XML_ERROR_INVALID_TOKEN && at < l->fed && (unsigned char)rest.p[at - from] >= 0x80) return XML_BAD_ENCODING;
     return XML_NOT_WELL_FORMED;
 }
 
-/* How far expat had to read to find an error at a byte. Most errors are found in a token that is complete as far as letters go: to its end. */
+/* How far expat had to read to find an error at a byte: to the end of the token when that is complete as far as its letters go. */
 static size_t error_end(struct xml_loan *l, enum XML_Error code, size_t at)
 {
     struct str rest = bytes_at(l, l->last_end, l->fed);
-    const char *until = rest.n == 0 ? "" : rest.p[0] == '<' ? ">" : rest.p[0] == '&' ? ";" : " \t\r\n<>&'\"/=";
+    if (code == XML_ERROR_INVALID_TOKEN || rest.n < 2) return at + ERROR_REACH;
+    bool instruction = rest.p[0] == '<' && rest.p[1] == '?';
     char quote = '\0';
-    for (size_t i = 1; code != XML_ERROR_INVALID_TOKEN && i < rest.n; i++) {
+    for (size_t i = instruction ? 3 : 1; i < rest.n; i++) {
         char c = rest.p[i];
         if (quote != '\0') {
             if (c == quote) quote = '\0';
-        } else if (until[0] == '>' && (c == '\'' || c == '"')) {
+        } else if (rest.p[0] == '<' && !instruction && (c == '\'' || c == '"')) {
             quote = c;
-        } else if (c != '\0' && strchr(until, c) != NULL) {
+        } else if (c == (rest.p[0] == '<' ? '>' : ';') && (!instruction || rest.p[i - 1] == '?')) {
             return l->last_end + i + 1;
         }
     }
@@ -222,8 +216,7 @@ static enum xml_status expat_failed(struct xml_parser *p)
     enum XML_Error code = XML_GetErrorCode(l->expat);
     XML_Index index = XML_GetErrorByteIndex(l->expat) - (XML_Index)l->synthetic;
     size_t at = index < (XML_Index)l->last_end ? l->last_end : (size_t)index;
-    size_t end = error_end(l, code, at);
-    if (!xml_collect_within(l, l->last_end, end, false)) {
+    if (l->depth > 0 && !xml_collect_within(l, l->last_end, error_end(l, code, at), false)) {
         status = l->status;
         fail(p, status, "%s", l->why);
         return status;
@@ -288,6 +281,9 @@ static enum xml_status feed_slice(struct xml_parser *p, const char *data, size_t
 {
     struct xml_loan *l = p->loan;
     size_t len = n - *off < SLICE ? n - *off : SLICE;
+    /* The header ends within its limit or not at all: expat never sees more than one byte past it. */
+    size_t room = l->fed < l->limits.tag_bytes ? l->limits.tag_bytes - l->fed : 1;
+    if (p->phase == PHASE_HEADER && len > room) len = room;
     l->fed += len;
     enum XML_Status st = XML_Parse(l->expat, data + *off, (int)len, 0);
     while (st == XML_STATUS_SUSPENDED) {
@@ -309,14 +305,16 @@ static enum xml_status feed_slice(struct xml_parser *p, const char *data, size_t
     return XML_FED;
 }
 
-/* Expat takes UTF-16 for UTF-16 whatever it was told, by a byte order mark or a NUL among the first two bytes. */
-static bool first_bytes_ok(const struct xml_parser *p, const char *data, size_t n)
+/* Expat takes UTF-16 for UTF-16 whatever it was told, by a byte order mark or a NUL among the first two bytes. XML begins with "<", perhaps after UTF-8's
+ * mark, which expat checks. */
+static enum xml_status first_bytes_check(const struct xml_parser *p, const char *data, size_t n)
 {
-    for (size_t at = p->loan->fed, i = 0; at + i < 2 && i < n; i++) {
-        unsigned char c = (unsigned char)data[i];
-        if (c == 0 || c >= 0xfe) return false;
-    }
-    return true;
+    size_t at = p->loan->fed;
+    unsigned char c = (unsigned char)data[0];
+    if (at == 0 && (c == 0 || c >= 0xfe)) return XML_BAD_ENCODING;
+    if (at == 0 && c != '<' && c != 0xef) return XML_NOT_WELL_FORMED;
+    if ((at == 1 && c == 0) || (at == 0 && n > 1 && data[1] == '\0')) return XML_BAD_ENCODING;
+    return XML_FED;
 }
 
 static size_t skip_space(const char *data, size_t n, size_t off)
@@ -339,11 +337,12 @@ static enum xml_status feed_all(struct xml_parser *p, const char *data, size_t n
             p->loan->data = data;
             p->loan->data_at = -(int64_t)*off;
         }
-        if (p->phase == PHASE_HEADER && !first_bytes_ok(p, data + *off, n - *off)) {
-            fail(p, XML_BAD_ENCODING, "XMPP is UTF-8 only");
-            return XML_BAD_ENCODING;
+        enum xml_status status = p->phase == PHASE_HEADER ? first_bytes_check(p, data + *off, n - *off) : XML_FED;
+        if (status != XML_FED) {
+            fail(p, status, "%s: this is no XML stream in UTF-8", names_of_status[status]);
+            return status;
         }
-        enum xml_status status = feed_slice(p, data, n, off);
+        status = feed_slice(p, data, n, off);
         if (p->restart_wanted && !p->free_wanted && p->phase != PHASE_FAILED) {
             p->feeding = false;
             xml_parser_restart(p);

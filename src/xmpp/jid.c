@@ -113,39 +113,42 @@ static int prep_ipv6(struct arena *a, struct str text, struct str *out, struct e
 
 enum domain_shape { DOMAIN_PLAIN, DOMAIN_NEEDS_IDNA, DOMAIN_BAD };
 
-/* Letters, digits, hyphens, underscores in labels of 1 to 63; names with "--" in third place may be A-labels and go to IDNA. */
+/* Letters, digits, hyphens, underscores in labels of 1 to 63; labels with "--" in third place may be A-labels and go to IDNA. */
 static enum domain_shape domain_shape(struct str s)
 {
-    size_t start = 0;
-    for (size_t i = 0; i <= s.n; i++) {
+    enum domain_shape shape = DOMAIN_PLAIN;
+    if (!is_ascii(s)) return DOMAIN_NEEDS_IDNA;
+    for (size_t i = 0, start = 0; i <= s.n; i++) {
         if (i == s.n || s.p[i] == '.') {
             size_t n = i - start;
             if (n == 0 || n > LABEL_MAX || s.p[start] == '-' || s.p[i - 1] == '-') return DOMAIN_BAD;
-            if (n >= 4 && s.p[start + 2] == '-' && s.p[start + 3] == '-') return DOMAIN_NEEDS_IDNA;
+            if (n >= 4 && s.p[start + 2] == '-' && s.p[start + 3] == '-') shape = DOMAIN_NEEDS_IDNA;
             start = i + 1;
             continue;
         }
         char c = ascii_lower(s.p[i]);
-        if ((unsigned char)c >= 0x80) return DOMAIN_NEEDS_IDNA;
         if (!((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_')) return DOMAIN_BAD;
     }
-    return DOMAIN_PLAIN;
+    return shape;
 }
 
 /* To A-labels, which checks, and back to U-labels, which are the canonical form (RFC 7622, 3.2.1). */
 static int prep_idna(struct arena *a, struct str text, struct str *out, struct err *err)
 {
     if (!xml_text_ok(text)) return err_set(err, ERR_INVALID, "the domain of the JID is not UTF-8 text");
-    char *in = str_dup(text), *ascii = NULL, *unicode = NULL;
+    char *in = str_dup(text), *ascii = NULL, *unicode = NULL, *again = NULL;
     int rc = idn2_to_ascii_8z(in, &ascii, IDN2_NFC_INPUT | IDN2_NONTRANSITIONAL);
+    if (rc == IDN2_OK && strlen(ascii) > 1 && ascii[strlen(ascii) - 1] == '.') ascii[strlen(ascii) - 1] = '\0'; /* from another kind of dot */
     if (rc == IDN2_OK) rc = idn2_to_unicode_8z8z(ascii, &unicode, 0);
+    if (rc == IDN2_OK) rc = idn2_to_ascii_8z(unicode, &again, IDN2_NFC_INPUT | IDN2_NONTRANSITIONAL);
     int result = 0;
     if (rc != IDN2_OK)
         result = err_set(err, ERR_INVALID, "the domain of the JID is no domain name: %s", idn2_strerror(rc));
-    else if (domain_shape(str_of(ascii)) == DOMAIN_BAD)
+    else if (domain_shape(str_of(ascii)) == DOMAIN_BAD || strcmp(ascii, again) != 0) /* some A-labels decode to what encodes to others */
         result = err_set(err, ERR_INVALID, "the domain of the JID is no domain name");
     else if ((result = check_length(str_of(unicode), "domain", err)) == 0)
         *out = arena_str(a, str_of(unicode));
+    idn2_free(again);
     idn2_free(ascii);
     idn2_free(unicode);
     free(in);

@@ -176,7 +176,8 @@ static struct str point_or_keep(struct arena *a, struct str inner, const struct 
     return found != NULL ? (struct str){found, text.n} : arena_str(a, text);
 }
 
-static void set_children(struct stanza *s, struct str inner, const struct xml_child *children, unsigned n)
+/* content_ns: the default namespace of the bytes, which is jabber:client from here on. */
+static void set_children(struct stanza *s, struct str inner, struct str content_ns, const struct xml_child *children, unsigned n)
 {
     struct arena *a = s->priv->arena;
     s->inner = keep(a, inner.p != NULL ? inner : STR(""));
@@ -184,7 +185,7 @@ static void set_children(struct stanza *s, struct str inner, const struct xml_ch
     for (unsigned i = 0; i < n; i++) {
         out[i] = children[i];
         out[i].name = point_or_keep(a, s->inner, &children[i], children[i].name);
-        out[i].ns = is_content_ns(children[i].ns) ? STR(NS_CLIENT) : point_or_keep(a, s->inner, &children[i], children[i].ns);
+        out[i].ns = str_eq(children[i].ns, content_ns) ? STR(NS_CLIENT) : point_or_keep(a, s->inner, &children[i], children[i].ns);
     }
     s->children = out;
     s->n_children = n;
@@ -196,7 +197,7 @@ int stanza_set_inner(struct stanza *s, struct str inner, struct err *err)
     struct xml_child *children;
     unsigned n;
     int rc = xml_children_index(a, inner, NS_CLIENT, &children, &n, err);
-    if (rc == 0) set_children(s, inner, children, n);
+    if (rc == 0) set_children(s, inner, STR(NS_CLIENT), children, n);
     arena_free(a);
     return rc;
 }
@@ -213,7 +214,7 @@ static int set_foreign_children(struct stanza *s, const struct source *src, stru
 {
     bool named = src->inner.n > 0 && (memmem(src->inner.p, src->inner.n, src->ns.p, src->ns.n) != NULL || memmem(src->inner.p, src->inner.n, "&#", 2) != NULL);
     if (!named) {
-        set_children(s, src->inner, src->children, src->n_children);
+        set_children(s, src->inner, src->ns, src->children, src->n_children);
         return 0;
     }
     struct arena *a = arena_new(0);
@@ -247,7 +248,7 @@ static struct stanza *from_source(const struct source *src, const char **conditi
         if (!str_is(src->ns, NS_CLIENT))
             rc = set_foreign_children(s, src, err);
         else
-            set_children(s, src->inner, src->children, src->n_children);
+            set_children(s, src->inner, src->ns, src->children, src->n_children);
     }
     if (rc == 0 && stanza_is_request(s) && s->n_children != 1)
         rc = invalid(&which, "bad-request", err, "an iq of type get or set has exactly one child element");

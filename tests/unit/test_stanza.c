@@ -239,6 +239,11 @@ static void test_prefixes_of_the_stream(void **state)
     stanza_is(s, "<message to='a@b' xmlns:q='u' q:z='1'><body>a</body><x xmlns='u'/></message>");
     assert_non_null(stanza_child(s, "x", "u"));
     stanza_unref(s);
+    /* Of the stream's namespace, in a stanza of another one: kept what it is. */
+    s = from_stream("jabber:component:accept", "<c:message xmlns:c='jabber:client'><x/></c:message>", NULL);
+    stanza_is(s, "<message><x xmlns='jabber:component:accept'/></message>");
+    assert_non_null(stanza_child(s, "x", "jabber:component:accept"));
+    stanza_unref(s);
 }
 
 /* ---- changes ---- */
