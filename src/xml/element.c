@@ -1,9 +1,9 @@
 /* What expat reports of a stream, collected: the root's start tag, then for each child of the root ("stanza") its name, its attributes and where its
  * children lie in the bytes. Handlers only collect and set flags; callbacks run later, outside expat, so that they may do what they like.
  *
- * Raw or not: a child's bytes are kept as received when they mean the same inside an element that declares the stanza's own namespace as the default and
- * no prefix. While a child is read, the declarations inside it are a stack; a name whose prefix is not on it relies on the stanza's start tag or on the
- * stream header. A name without prefix relies on the default namespace outside, which is harmless exactly when that is the stanza's namespace.
+ * Raw or not: a child's bytes are kept as received when they mean the same inside an element that declares the stanza's own namespace as the default
+ * and no prefix. While a child is read, the declarations inside it are a stack; a name whose prefix is not on it relies on the stanza's start tag or
+ * on the stream header. A name without prefix relies on the default namespace outside, which is harmless exactly when that is the stanza's namespace.
  *
  * Limits are checked at each token's end, here, and for the unfinished token after each slice, in parser.c, by the same rules: so the same bytes get
  * the same answer however they were cut into reads. */
@@ -252,8 +252,7 @@ static void XMLCALL on_xml_decl(void *arg, const char *version, const char *enco
 {
     (void)version, (void)standalone;
     size_t begin, end;
-    if (token(arg, &begin, &end, false) && encoding != NULL && strcasecmp(encoding, "UTF-8") != 0)
-        stop(arg, XML_BAD_ENCODING, "XMPP is UTF-8 only");
+    if (token(arg, &begin, &end, false) && encoding != NULL && strcasecmp(encoding, "UTF-8") != 0) stop(arg, XML_BAD_ENCODING, "XMPP is UTF-8 only");
 }
 
 void xml_collect_start(struct xml_loan *l)
@@ -289,8 +288,7 @@ static const struct xml_attribute *attributes_out(struct xml_loan *l, unsigned *
 
 void xml_collect_header(struct xml_loan *l, struct xml_header *out)
 {
-    *out = (struct xml_header){
-        .name = xml_loan_str(l, l->name), .ns = xml_loan_str(l, l->ns), .default_ns = xml_loan_str(l, l->default_ns)};
+    *out = (struct xml_header){.name = xml_loan_str(l, l->name), .ns = xml_loan_str(l, l->ns), .default_ns = xml_loan_str(l, l->default_ns)};
     out->attributes = attributes_out(l, &out->n_attributes);
 }
 

@@ -7,10 +7,10 @@
 #include "base/hash.h"
 #include "xml/loan.h"
 
-#define POOL_SIZE 16
-#define KEEP_BYTES (64 * 1024) /* a buffer larger than this is not kept in the pool */
+#define POOL_SIZE  16
+#define KEEP_BYTES (64 * 1024)  /* a buffer larger than this is not kept in the pool */
 #define WORN_BYTES (128 * 1024) /* a parser that has seen this much is freed: its tables only grow */
-#define SLICE (16 * 1024)
+#define SLICE      (16 * 1024)
 
 static _Thread_local struct xml_loan *pool;
 static _Thread_local unsigned pool_size;
@@ -34,7 +34,7 @@ static void prepare(struct xml_loan *l)
 
 static void loan_free(struct xml_loan *l)
 {
-    struct buf *buffers[] = {&l->captured, &l->strings, &l->declarations, &l->rewritten, &l->attrs,
+    struct buf *buffers[] = {&l->captured, &l->strings, &l->declarations, &l->rewritten,   &l->attrs,
                              &l->children, &l->scopes,  &l->out_attrs,    &l->out_children};
     for (size_t i = 0; i < sizeof(buffers) / sizeof(buffers[0]); i++) buf_free(buffers[i]);
     XML_ParserFree(l->expat);

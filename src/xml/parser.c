@@ -1,12 +1,12 @@
-/* A stream of XML, fed as it comes. The parser of a stream is small: the root's start tag, rewritten as a synthetic header that a borrowed expat parser
- * (loan.h) is fed first, so that the next child of the root means what it would have meant with the whole stream before it. A loan is taken when bytes
- * of a stanza come, kept while the stanza is half-read, given back at a boundary, and renewed at the first boundary after RENEW_BYTES.
+/* A stream of XML, fed as it comes. The parser of a stream is small: the root's start tag, rewritten as a synthetic header that a borrowed expat
+ * parser (loan.h) is fed first, so that the next child of the root means what it would have meant with the whole stream before it. A loan is taken
+ * when bytes of a stanza come, kept while the stanza is half-read, given back at a boundary, and renewed at the first boundary after RENEW_BYTES.
  *
- * Handlers (element.c) suspend expat at a header, a stanza's end and the root's end; the callbacks run from here, outside expat, and may stop, restart
- * or free the parser. A stanza that lies in one read is handed out where it lies; one that does not is captured as its pieces come.
+ * Handlers (element.c) suspend expat at a header, a stanza's end and the root's end; the callbacks run from here, outside expat, and may stop,
+ * restart or free the parser. A stanza that lies in one read is handed out where it lies; one that does not is captured as its pieces come.
  *
- * Chunking must not matter, so whatever happens past a limit is XML_TOO_BIG. Expat places an error at a byte, but finds it at the token's end, or up to
- * three bytes later (UTF-8 sequences): such an error counts as past a limit when those bytes are. */
+ * Chunking must not matter, so whatever happens past a limit is XML_TOO_BIG. Expat places an error at a byte, but finds it at the token's end, or up
+ * to three bytes later (UTF-8 sequences): such an error counts as past a limit when those bytes are. */
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,13 +14,12 @@
 #include "xml/loan.h"
 #include "xml/writer.h"
 
-#define SLICE (16 * 1024)
+#define SLICE       (16 * 1024)
 #define RENEW_BYTES (64 * 1024)
-#define HEADER_MAX (4 * 1024) /* of the synthetic header: it is parsed again with each loan */
+#define HEADER_MAX  (4 * 1024) /* of the synthetic header: it is parsed again with each loan */
 #define ERROR_REACH 4
 
-const struct xml_limits xml_limits_default = {
-    .stanza_bytes = 256 * 1024, .tag_bytes = 16 * 1024, .depth = 64, .attributes = 64, .children = 256};
+const struct xml_limits xml_limits_default = {.stanza_bytes = 256 * 1024, .tag_bytes = 16 * 1024, .depth = 64, .attributes = 64, .children = 256};
 
 enum phase { PHASE_HEADER, PHASE_OPEN, PHASE_CLOSED, PHASE_FAILED };
 
@@ -165,15 +164,19 @@ static enum xml_status status_of_expat(struct xml_loan *l, enum XML_Error code, 
     case XML_ERROR_UNDECLARING_PREFIX:
     case XML_ERROR_RESERVED_PREFIX_XML:
     case XML_ERROR_RESERVED_PREFIX_XMLNS:
-    case XML_ERROR_RESERVED_NAMESPACE_URI: return XML_BAD_NAMESPACE;
+    case XML_ERROR_RESERVED_NAMESPACE_URI:
+        return XML_BAD_NAMESPACE;
     case XML_ERROR_UNDEFINED_ENTITY:
     case XML_ERROR_RECURSIVE_ENTITY_REF:
     case XML_ERROR_ASYNC_ENTITY:
     case XML_ERROR_BINARY_ENTITY_REF:
-    case XML_ERROR_AMPLIFICATION_LIMIT_BREACH: return XML_RESTRICTED;
+    case XML_ERROR_AMPLIFICATION_LIMIT_BREACH:
+        return XML_RESTRICTED;
     case XML_ERROR_UNKNOWN_ENCODING:
-    case XML_ERROR_INCORRECT_ENCODING: return XML_BAD_ENCODING;
-    default: break;
+    case XML_ERROR_INCORRECT_ENCODING:
+        return XML_BAD_ENCODING;
+    default:
+        break;
     }
     size_t from = l->last_end;
     struct str rest = bytes_at(l, from, l->fed);
@@ -305,8 +308,8 @@ static enum xml_status feed_slice(struct xml_parser *p, const char *data, size_t
     return XML_FED;
 }
 
-/* Expat takes UTF-16 for UTF-16 whatever it was told, by a byte order mark or a NUL among the first two bytes. XML begins with "<", perhaps after UTF-8's
- * mark, which expat checks. */
+/* Expat takes UTF-16 for UTF-16 whatever it was told, by a byte order mark or a NUL among the first two bytes. XML begins with "<", perhaps after
+ * UTF-8's mark, which expat checks. */
 static enum xml_status first_bytes_check(const struct xml_parser *p, const char *data, size_t n)
 {
     size_t at = p->loan->fed;

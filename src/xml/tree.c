@@ -1,5 +1,5 @@
-/* Trees and indexes of bytes that were parsed before, or that come from a neighbour we trust less: the same refusals as on a stream, a depth that bounds
- * recursion, and namespaces shared between nodes, so that a long one used a thousand times is kept once. */
+/* Trees and indexes of bytes that were parsed before, or that come from a neighbour we trust less: the same refusals as on a stream, a depth that
+ * bounds recursion, and namespaces shared between nodes, so that a long one used a thousand times is kept once. */
 #include <string.h>
 #include "xml/loan.h"
 #include "xml/writer.h"

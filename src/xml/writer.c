@@ -1,5 +1,5 @@
-/* XML out. Everything that goes to a peer is escaped here; what XML 1.0 cannot hold at all (control characters) becomes U+FFFD, so that no text of ours,
- * wherever it came from, can end a stream. */
+/* XML out. Everything that goes to a peer is escaped here; what XML 1.0 cannot hold at all (control characters) becomes U+FFFD, so that no text of
+ * ours, wherever it came from, can end a stream. */
 #include <stdio.h>
 #include <string.h>
 #include "xml/loan.h"
@@ -10,15 +10,24 @@
 static const char *escape_of(unsigned char c, bool attribute)
 {
     switch (c) {
-    case '&': return "&amp;";
-    case '<': return "&lt;";
-    case '>': return "&gt;";
-    case '\r': return "&#13;"; /* literally, it would be read as a newline */
-    case '\'': return attribute ? "&apos;" : NULL;
-    case '"': return attribute ? "&quot;" : NULL;
-    case '\t': return attribute ? "&#9;" : NULL;
-    case '\n': return attribute ? "&#10;" : NULL;
-    default: return c < 0x20 ? REPLACEMENT : NULL;
+    case '&':
+        return "&amp;";
+    case '<':
+        return "&lt;";
+    case '>':
+        return "&gt;";
+    case '\r':
+        return "&#13;"; /* literally, it would be read as a newline */
+    case '\'':
+        return attribute ? "&apos;" : NULL;
+    case '"':
+        return attribute ? "&quot;" : NULL;
+    case '\t':
+        return attribute ? "&#9;" : NULL;
+    case '\n':
+        return attribute ? "&#10;" : NULL;
+    default:
+        return c < 0x20 ? REPLACEMENT : NULL;
     }
 }
 

@@ -9,9 +9,9 @@
 #include <stringprep.h>
 #include "xml/writer.h"
 
-#define PART_MAX 1023
+#define PART_MAX  1023
 #define LABEL_MAX 63
-#define TEXT_MAX (3 * PART_MAX + 2)
+#define TEXT_MAX  (3 * PART_MAX + 2)
 
 static bool ascii_local_ok(unsigned char c)
 {
@@ -69,8 +69,9 @@ int jid_prep_local(struct arena *a, struct str text, struct str *out, struct err
     if (is_ascii(text)) {
         for (size_t i = 0; i < text.n; i++)
             if (!ascii_local_ok((unsigned char)text.p[i]))
-                return err_set(err, ERR_INVALID, "the local part of the JID has a character that is not allowed there: one of \" & ' / : < > @, a space, or "
-                                                 "a control character");
+                return err_set(err, ERR_INVALID,
+                               "the local part of the JID has a character that is not allowed there: one of \" & ' / : < > @, a space, or "
+                               "a control character");
         *out = copy_lower(a, text);
         return 0;
     }
@@ -161,11 +162,16 @@ int jid_prep_domain(struct arena *a, struct str text, struct str *out, struct er
     if (check_length(text, "domain", err) < 0) return -1;
     if (text.p[0] == '[') return prep_ipv6(a, text, out, err);
     switch (domain_shape(text)) {
-    case DOMAIN_PLAIN: *out = copy_lower(a, text); return 0;
-    case DOMAIN_NEEDS_IDNA: return prep_idna(a, text, out, err);
-    case DOMAIN_BAD: break;
+    case DOMAIN_PLAIN:
+        *out = copy_lower(a, text);
+        return 0;
+    case DOMAIN_NEEDS_IDNA:
+        return prep_idna(a, text, out, err);
+    case DOMAIN_BAD:
+        break;
     }
-    return err_set(err, ERR_INVALID, "the domain of the JID is no domain name: labels of letters, digits and hyphens, 1 to 63 each, with dots between");
+    return err_set(err, ERR_INVALID,
+                   "the domain of the JID is no domain name: labels of letters, digits and hyphens, 1 to 63 each, with dots between");
 }
 
 /* One string of the three prepared parts. */

@@ -1,5 +1,5 @@
-/* Stanzas: made from what a parser reports, from trees, from text, or by us; never changed afterwards. The header is parsed, the children stay bytes with
- * an index. Names and namespaces of the index point into those bytes where they occur there, which is nearly always, so a chat message costs one
+/* Stanzas: made from what a parser reports, from trees, from text, or by us; never changed afterwards. The header is parsed, the children stay bytes
+ * with an index. Names and namespaces of the index point into those bytes where they occur there, which is nearly always, so a chat message costs one
  * allocation of its own size and a little. */
 #include "xmpp/stanza_private.h"
 
@@ -7,7 +7,7 @@
 #include <string.h>
 #include "xml/writer.h"
 
-#define XML_NS "http://www.w3.org/XML/1998/namespace"
+#define XML_NS     "http://www.w3.org/XML/1998/namespace"
 #define NEAR_BYTES 256 /* how far into a child its namespace is looked for */
 
 static const char *const kind_names[] = {[STANZA_MESSAGE] = "message", [STANZA_PRESENCE] = "presence", [STANZA_IQ] = "iq"};
@@ -112,8 +112,9 @@ static int set_kind_and_type(struct stanza *s, const struct source *src, struct 
         return 0;
     }
     return invalid(condition, "bad-request", err,
-                   s->kind == STANZA_IQ ? "an iq's type is one of get, set, result and error"
-                                        : "a presence has no type, or one of unavailable, probe, subscribe, subscribed, unsubscribe, unsubscribed and error");
+                   s->kind == STANZA_IQ
+                       ? "an iq's type is one of get, set, result and error"
+                       : "a presence has no type, or one of unavailable, probe, subscribe, subscribed, unsubscribe, unsubscribed and error");
 }
 
 static int set_jid(struct arena *a, struct jid *out, struct str text, const char *which, const char **condition, struct err *err)
@@ -208,11 +209,12 @@ static void rename_ns(struct xml_node *n, struct str from)
     for (struct xml_node *c = n->first; c != NULL; c = c->next) rename_ns(c, from);
 }
 
-/* In bytes whose default namespace is another content namespace than jabber:client, that namespace may also be named. A character reference could hide
- * the name, so where there is one it is looked at closely too. */
+/* In bytes whose default namespace is another content namespace than jabber:client, that namespace may also be named. A character reference could
+ * hide the name, so where there is one it is looked at closely too. */
 static int set_foreign_children(struct stanza *s, const struct source *src, struct err *err)
 {
-    bool named = src->inner.n > 0 && (memmem(src->inner.p, src->inner.n, src->ns.p, src->ns.n) != NULL || memmem(src->inner.p, src->inner.n, "&#", 2) != NULL);
+    bool named =
+        src->inner.n > 0 && (memmem(src->inner.p, src->inner.n, src->ns.p, src->ns.n) != NULL || memmem(src->inner.p, src->inner.n, "&#", 2) != NULL);
     if (!named) {
         set_children(s, src->inner, src->ns, src->children, src->n_children);
         return 0;

@@ -78,7 +78,7 @@ const char *stanza_error_condition(const struct stanza *s)
 
 /* The boot number above, a counter below: 44 bits last five years at 100,000 stanzas a second, 20 bits a restart every five minutes for ten years. */
 #define COUNTER_BITS 44
-#define BOOT_MASK ((1U << (64 - COUNTER_BITS)) - 1)
+#define BOOT_MASK    ((1U << (64 - COUNTER_BITS)) - 1)
 
 static _Atomic uint64_t next_id = 1;
 

@@ -18,7 +18,8 @@ static void inner_set(struct stanza *s, struct str inner)
     log_error("stanza", "a %s made by this server has bad content, which is left out: %s", stanza_kind_name(s->kind), err.text);
 }
 
-struct stanza *stanza_make(enum stanza_kind kind, enum stanza_type type, const struct jid *from, const struct jid *to, struct str id, struct str inner)
+struct stanza *stanza_make(enum stanza_kind kind, enum stanza_type type, const struct jid *from, const struct jid *to, struct str id,
+                           struct str inner)
 {
     size_t room = inner.n + id.n + (from != NULL ? from->full.n : 0) + (to != NULL ? to->full.n : 0) + 2 * sizeof(struct xml_child);
     struct stanza *s = stanza_alloc(room);

@@ -6,7 +6,7 @@
 
 struct stanza_private {
     atomic_uint refs;
-    struct arena *arena; /* holds the stanza, this, and the bytes when owner is NULL */
+    struct arena *arena;  /* holds the stanza, this, and the bytes when owner is NULL */
     struct stanza *owner; /* of the bytes, the index and the other attributes: a reference; NULL: this one. Never a chain */
 };
 

@@ -8,12 +8,12 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 
-#define MUST_HOLD(what) \
-    do { \
-        if (!(what)) { \
-            fprintf(stderr, "%s:%d: does not hold: %s\n", __FILE__, __LINE__, #what); \
-            abort(); \
-        } \
+#define MUST_HOLD(what)                                                                                                                              \
+    do {                                                                                                                                             \
+        if (!(what)) {                                                                                                                               \
+            fprintf(stderr, "%s:%d: does not hold: %s\n", __FILE__, __LINE__, #what);                                                                \
+            abort();                                                                                                                                 \
+        }                                                                                                                                            \
     } while (0)
 
 #endif

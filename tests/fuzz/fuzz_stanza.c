@@ -1,5 +1,5 @@
-/* Any bytes as a stanza's text, in each content namespace. Must hold: what is accepted, written and read again is the same stanza; its tree, changed header
- * and error reply can be made; a stanza from its tree is the same one. */
+/* Any bytes as a stanza's text, in each content namespace. Must hold: what is accepted, written and read again is the same stanza; its tree, changed
+ * header and error reply can be made; a stanza from its tree is the same one. */
 #include <string.h>
 #include "fuzz.h"
 #include "xml/writer.h"

@@ -1,5 +1,5 @@
-/* A stream, fed at once and in pieces whose sizes the first bytes choose. Must hold: the same elements and the same end; every element's inner bytes are a
- * tree by themselves, in the namespace they claim, with the children the index says; what the tree is written as is that tree again. */
+/* A stream, fed at once and in pieces whose sizes the first bytes choose. Must hold: the same elements and the same end; every element's inner bytes
+ * are a tree by themselves, in the namespace they claim, with the children the index says; what the tree is written as is that tree again. */
 #include <string.h>
 #include "fuzz.h"
 #include "xml/parser.h"

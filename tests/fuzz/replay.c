@@ -10,7 +10,7 @@
 #include "base/buf.h"
 #include "fuzz.h"
 
-#define VARIANTS 200
+#define VARIANTS    200
 #define CHANGES_MAX 4
 
 static unsigned runs, variants = VARIANTS;
@@ -35,10 +35,18 @@ static void run_variants(const struct buf *b)
             seed ^= seed << 13, seed ^= seed >> 7, seed ^= seed << 17;
             size_t at = (size_t)(seed >> 8) % changed.len, from = (size_t)(seed >> 40) % b->len;
             switch (seed >> 32 & 3) {
-            case 0: changed.len = at; break;
-            case 1: changed.data[at] = (char)seed; break;
-            case 2: changed.data[at] = "<>&'\"=/: \xc3\xf0"[seed % 11]; break;
-            default: buf_add(&changed, b->data + from, b->len - from); break;
+            case 0:
+                changed.len = at;
+                break;
+            case 1:
+                changed.data[at] = (char)seed;
+                break;
+            case 2:
+                changed.data[at] = "<>&'\"=/: \xc3\xf0"[seed % 11];
+                break;
+            default:
+                buf_add(&changed, b->data + from, b->len - from);
+                break;
             }
         }
         run(changed.data, changed.len);

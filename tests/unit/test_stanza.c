@@ -159,7 +159,8 @@ static void test_refused(void **state)
         assert_null(stanza_from_text(str_of(cases[i].text), &err));
         assert_int_equal(err.code, ERR_INVALID);
     }
-    static const char *const texts[] = {"", " ", "text", "<message/><message/>", "<message>", "<message/>x", "</x>", "<!DOCTYPE a><message/>", "<message/></x>"};
+    static const char *const texts[] = {
+        "", " ", "text", "<message/><message/>", "<message>", "<message/>x", "</x>", "<!DOCTYPE a><message/>", "<message/></x>"};
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
         struct err err = {0};
         if (stanza_from_text(str_of(texts[i]), &err) != NULL) fail_msg("%s is a stanza", texts[i]);
@@ -203,7 +204,8 @@ static void test_other_content_namespaces(void **state)
         assert_non_null(stanza_child(s, "body", NS_CLIENT));
         stanza_unref(s);
         /* Named outright, by a prefix, hidden behind a character reference; at the top and deep down. */
-        snprintf(text, sizeof(text), "<message><body xmlns='%s'>a</body><x xmlns='u'><message xmlns='%s'><body/></message></x></message>", spaces[i], spaces[i]);
+        snprintf(text, sizeof(text), "<message><body xmlns='%s'>a</body><x xmlns='u'><message xmlns='%s'><body/></message></x></message>", spaces[i],
+                 spaces[i]);
         s = from_stream(spaces[i], text, NULL);
         if (i > 0) stanza_is(s, "<message><body>a</body><x xmlns='u'><message xmlns='jabber:client'><body/></message></x></message>");
         assert_non_null(stanza_child(s, "body", NS_CLIENT));
@@ -235,7 +237,8 @@ static void test_other_content_namespaces(void **state)
 static void test_prefixes_of_the_stream(void **state)
 {
     UNIT_UNUSED(state);
-    struct stanza *s = from_stream(NS_CLIENT, "<c:message xmlns:c='jabber:client' xmlns:q='u' to='a@b' q:z='1'><c:body>a</c:body><q:x/></c:message>", NULL);
+    struct stanza *s =
+        from_stream(NS_CLIENT, "<c:message xmlns:c='jabber:client' xmlns:q='u' to='a@b' q:z='1'><c:body>a</c:body><q:x/></c:message>", NULL);
     stanza_is(s, "<message to='a@b' xmlns:q='u' q:z='1'><body>a</body><x xmlns='u'/></message>");
     assert_non_null(stanza_child(s, "x", "u"));
     stanza_unref(s);
@@ -306,19 +309,38 @@ static void test_errors(void **state)
     static const struct { /* RFC 6120, 8.3.3 */
         const char *condition, *type;
     } all[] = {
-        {"bad-request", "modify"}, {"conflict", "cancel"}, {"feature-not-implemented", "cancel"}, {"forbidden", "auth"}, {"gone", "cancel"},
-        {"internal-server-error", "cancel"}, {"item-not-found", "cancel"}, {"jid-malformed", "modify"}, {"not-acceptable", "modify"},
-        {"not-allowed", "cancel"}, {"not-authorized", "auth"}, {"policy-violation", "modify"}, {"recipient-unavailable", "wait"}, {"redirect", "modify"},
-        {"registration-required", "auth"}, {"remote-server-not-found", "cancel"}, {"remote-server-timeout", "wait"}, {"resource-constraint", "wait"},
-        {"service-unavailable", "cancel"}, {"subscription-required", "auth"}, {"undefined-condition", "cancel"}, {"unexpected-request", "wait"},
+        {"bad-request", "modify"},
+        {"conflict", "cancel"},
+        {"feature-not-implemented", "cancel"},
+        {"forbidden", "auth"},
+        {"gone", "cancel"},
+        {"internal-server-error", "cancel"},
+        {"item-not-found", "cancel"},
+        {"jid-malformed", "modify"},
+        {"not-acceptable", "modify"},
+        {"not-allowed", "cancel"},
+        {"not-authorized", "auth"},
+        {"policy-violation", "modify"},
+        {"recipient-unavailable", "wait"},
+        {"redirect", "modify"},
+        {"registration-required", "auth"},
+        {"remote-server-not-found", "cancel"},
+        {"remote-server-timeout", "wait"},
+        {"resource-constraint", "wait"},
+        {"service-unavailable", "cancel"},
+        {"subscription-required", "auth"},
+        {"undefined-condition", "cancel"},
+        {"unexpected-request", "wait"},
     };
     struct stanza *s = stanza_of("<message from='a@b/c' to='d@e' id='1' type='chat'><body>secret</body></message>");
     for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
         char want[500];
         assert_string_equal(stanza_condition_type(all[i].condition), all[i].type);
         struct stanza *e = stanza_error(s, all[i].condition, NULL, NULL);
-        snprintf(want, sizeof(want), "<message from='d@e' to='a@b/c' id='1' type='error'><error type='%s'><%s xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></message>",
-                 all[i].type, all[i].condition);
+        snprintf(
+            want, sizeof(want),
+            "<message from='d@e' to='a@b/c' id='1' type='error'><error type='%s'><%s xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></message>",
+            all[i].type, all[i].condition);
         stanza_is(e, want);
         assert_string_equal(stanza_error_condition(e), all[i].condition);
         assert_true(stanza_is_error(e));
@@ -326,8 +348,9 @@ static void test_errors(void **state)
         stanza_unref(e);
     }
     struct stanza *e = stanza_error(s, "policy-violation", "cancel", "No <b> & no 'c'");
-    stanza_is(e, "<message from='d@e' to='a@b/c' id='1' type='error'><error type='cancel'><policy-violation xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/>"
-                 "<text xmlns='urn:ietf:params:xml:ns:xmpp-stanzas' xml:lang='en'>No &lt;b&gt; &amp; no 'c'</text></error></message>");
+    stanza_is(
+        e, "<message from='d@e' to='a@b/c' id='1' type='error'><error type='cancel'><policy-violation xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/>"
+           "<text xmlns='urn:ietf:params:xml:ns:xmpp-stanzas' xml:lang='en'>No &lt;b&gt; &amp; no 'c'</text></error></message>");
     stanza_unref(e);
     stanza_unref(s);
     assert_null(stanza_condition_type("no-such-thing"));
@@ -335,7 +358,8 @@ static void test_errors(void **state)
     assert_null(stanza_error(s, "bad-request", NULL, NULL));
     assert_string_equal(stanza_error_condition(s), "undefined-condition");
     stanza_unref(s);
-    s = stanza_of("<iq type='error' id='1'><q xmlns='u'/><error type='auth'><own xmlns='v'/><forbidden xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></iq>");
+    s = stanza_of("<iq type='error' id='1'><q xmlns='u'/><error type='auth'><own xmlns='v'/><forbidden "
+                  "xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></iq>");
     assert_string_equal(stanza_error_condition(s), "forbidden");
     stanza_unref(s);
     s = stanza_of("<presence type='subscribe' from='a@b' to='c@d'/>");

@@ -21,7 +21,8 @@ struct reader {
 static void log_attributes(struct buf *b, const struct xml_attribute *a, unsigned n)
 {
     for (unsigned i = 0; i < n; i++)
-        buf_addf(b, " {" STR_FMT "}" STR_FMT ":" STR_FMT "=[" STR_FMT "]", STR_ARG(a[i].ns), STR_ARG(a[i].prefix), STR_ARG(a[i].name), STR_ARG(a[i].value));
+        buf_addf(b, " {" STR_FMT "}" STR_FMT ":" STR_FMT "=[" STR_FMT "]", STR_ARG(a[i].ns), STR_ARG(a[i].prefix), STR_ARG(a[i].name),
+                 STR_ARG(a[i].value));
 }
 
 static enum xml_next on_header(void *owner, const struct xml_header *h)
@@ -116,8 +117,7 @@ static enum xml_status all_ways(struct str s, const struct xml_limits *limits, s
         assert_int_equal(left_again, left);
         buf_free(&pieces);
     }
-    if (out != NULL)
-        buf_add_str(out, buf_str(&whole));
+    if (out != NULL) buf_add_str(out, buf_str(&whole));
     buf_free(&whole);
     return status;
 }
@@ -132,8 +132,7 @@ static void says(const char *input, enum xml_status status, const char *log)
     buf_free(&b);
 }
 
-#define HEADER_LOG \
-    "header {http://etherx.jabber.org/streams}stream default=jabber:client {}:to=[example.com] {}:version=[1.0]\n"
+#define HEADER_LOG "header {http://etherx.jabber.org/streams}stream default=jabber:client {}:to=[example.com] {}:version=[1.0]\n"
 
 /* ---- well-behaved streams ---- */
 
@@ -158,8 +157,7 @@ static void test_stream(void **state)
 static void test_text_and_cdata(void **state)
 {
     UNIT_UNUSED(state);
-    says(HEADER "<auth xmlns='urn:x' mechanism='PLAIN'>AGp1=</auth>", XML_FED,
-         HEADER_LOG "element {urn:x}auth {}:mechanism=[PLAIN] inner=[AGp1=]\n");
+    says(HEADER "<auth xmlns='urn:x' mechanism='PLAIN'>AGp1=</auth>", XML_FED, HEADER_LOG "element {urn:x}auth {}:mechanism=[PLAIN] inner=[AGp1=]\n");
     says(HEADER "<m>a<![CDATA[<b> & ]] > ]]>c<b/>d\r\n&#13;e</m>", XML_FED,
          HEADER_LOG "element {jabber:client}m inner=[a<![CDATA[<b> & ]] > ]]>c<b/>d\r\n&#13;e] {jabber:client}b@25+4\n");
     says(HEADER "<m a='&lt;&#x1F600;&apos;&#10;'>\xf0\x9f\x98\x80</m>", XML_FED,
@@ -358,7 +356,7 @@ static void test_limits(void **state)
     assert_int_equal(sized("<m>", "<a/>", 256, "</m>"), XML_FED);
     assert_int_equal(sized("<m>", "<a/>", 257, "</m>"), XML_TOO_BIG);
     assert_int_equal(sized("", " ", 300000, "<a/>"), XML_FED); /* white-space keep-alives are free */
-    assert_int_equal(sized("", "<a/>", 100000, ""), XML_FED); /* over many renewals */
+    assert_int_equal(sized("", "<a/>", 100000, ""), XML_FED);  /* over many renewals */
     struct buf b = {0};
     for (unsigned i = 0; i < 64; i++) buf_addf(&b, " a%u=''", i);
     assert_int_equal(sized("<m", buf_cstr(&b), 1, "/>"), XML_FED);
@@ -468,8 +466,7 @@ static void test_what_is_rewritten(void **state)
     /* CDATA and references in a rewritten child. */
     inner_is(HEADER, "<m xmlns:p='u'><p:b a='&lt;&#9;'>1<![CDATA[<&]]>&#13;</p:b></m>", "<b xmlns='u' a='&lt;&#9;'>1&lt;&amp;&#13;</b>");
     /* Two prefixes of one element. */
-    inner_is(HEADER, "<m xmlns:p='u' xmlns:q='v'><b p:a='1' q:a='2' xml:lang='x'/></m>",
-             "<b xmlns:p='u' p:a='1' xmlns:q='v' q:a='2' xml:lang='x'/>");
+    inner_is(HEADER, "<m xmlns:p='u' xmlns:q='v'><b p:a='1' q:a='2' xml:lang='x'/></m>", "<b xmlns:p='u' p:a='1' xmlns:q='v' q:a='2' xml:lang='x'/>");
 }
 
 static void test_rewriting_is_bounded(void **state)
@@ -506,7 +503,8 @@ static void test_many_streams_at_once(void **state)
         snprintf(text, sizeof(text), "/><c/></r%u:m>", i);
         reader_feed(&readers[i], str_of(text), 5, 0);
         assert_int_equal(readers[i].status, XML_FED);
-        snprintf(text, sizeof(text), "header {urn:%u}s default=d%u\nelement {urn:%u}m inner=[<b/><c xmlns='d%u'/>] {urn:%u}b@0+4 {d%u}c@4+", i, i, i, i, i, i);
+        snprintf(text, sizeof(text), "header {urn:%u}s default=d%u\nelement {urn:%u}m inner=[<b/><c xmlns='d%u'/>] {urn:%u}b@0+4 {d%u}c@4+", i, i, i,
+                 i, i, i);
         assert_non_null(strstr(buf_cstr(&readers[i].log), text));
         reader_end(&readers[i]);
     }

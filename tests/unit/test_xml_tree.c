@@ -21,9 +21,19 @@ static void test_round_trips(void **state)
 {
     UNIT_UNUSED(state);
     static const char *const same[] = {
-        "", "text", "<a/>", "a<b/>c", "<a b='1' c='2'>x<d/>y</a>", "<a xmlns='u'><b/><c xmlns='v'><d xmlns=''/></c></a>", "<a xml:lang='de'/>",
-        "<a xmlns:p='u' p:b='1'/>", "&lt;&amp;&gt;", "<a b='&apos;&quot;&lt;&#9;&#10;&#13;'/>", "\xc3\xa4\xf0\x9f\x98\x80",
-        "<a>&#13;\n\t</a>", "<a xmlns:p='u' p:b='1' p:c='2' xmlns:q='v' q:b='3'/>",
+        "",
+        "text",
+        "<a/>",
+        "a<b/>c",
+        "<a b='1' c='2'>x<d/>y</a>",
+        "<a xmlns='u'><b/><c xmlns='v'><d xmlns=''/></c></a>",
+        "<a xml:lang='de'/>",
+        "<a xmlns:p='u' p:b='1'/>",
+        "&lt;&amp;&gt;",
+        "<a b='&apos;&quot;&lt;&#9;&#10;&#13;'/>",
+        "\xc3\xa4\xf0\x9f\x98\x80",
+        "<a>&#13;\n\t</a>",
+        "<a xmlns:p='u' p:b='1' p:c='2' xmlns:q='v' q:b='3'/>",
     };
     for (size_t i = 0; i < sizeof(same) / sizeof(same[0]); i++) written_is(same[i], "jabber:client", "jabber:client", same[i]);
     written_is("<a/>", "jabber:client", "u", "<a xmlns='jabber:client'/>");
@@ -40,8 +50,9 @@ static void test_refused(void **state)
 {
     UNIT_UNUSED(state);
     static const char *const bad[] = {
-        "<a>", "</x>", "</x><x>", "<a></b>", "<!-- c -->", "<a><!-- c --></a>", "<?p i?>", "<!DOCTYPE a>", "&foo;", "<p:a/>", "\xff", "\x01", "<a b='1' b='2'/>",
-        "]]>", "<a", "&", "<![CDATA[ ",
+        "<a>",          "</x>",  "</x><x>",    "<a></b>", "<!-- c -->", "<a><!-- c --></a>", "<?p i?>",
+        "<!DOCTYPE a>", "&foo;", "<p:a/>",     "\xff",    "\x01",       "<a b='1' b='2'/>",  "]]>",
+        "<a",           "&",     "<![CDATA[ ",
     };
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         struct arena *a = arena_new(0);
@@ -103,8 +114,9 @@ static void test_build(void **state)
     xml_node_add(a, q, "x", "other");
     struct buf b = {0};
     xml_add_node(&b, q, "jabber:client");
-    assert_string_equal(buf_cstr(&b), "<query xmlns='jabber:iq:roster' ver='2' xml:lang='de'><item jid='o&apos;neil@&lt;x&gt;'><group>A &amp; B</group></item>"
-                                      "<x xmlns='other'/></query>");
+    assert_string_equal(buf_cstr(&b),
+                        "<query xmlns='jabber:iq:roster' ver='2' xml:lang='de'><item jid='o&apos;neil@&lt;x&gt;'><group>A &amp; B</group></item>"
+                        "<x xmlns='other'/></query>");
     buf_free(&b);
     arena_free(a);
 }
@@ -152,8 +164,24 @@ static void test_text_ok(void **state)
     assert_true(xml_text_ok(STR("")));
     assert_true(xml_text_ok(STR_NONE));
     assert_true(xml_text_ok(STR("a\t\n\r\x7f \xc2\x80\xc3\xa4\xe2\x82\xac\xef\xbf\xbd\xf0\x9f\x98\x80\xf4\x8f\xbf\xbf")));
-    static const char *const bad[] = {"\x01", "\x1f", "\x80", "\xbf", "\xc0\x80", "\xc1\xbf", "\xc3", "\xc3(", "\xe0\x80\x80", "\xe0\x9f\xbf", "\xed\xa0\x80",
-                                      "\xef\xbf\xbe", "\xef\xbf\xbf", "\xf0\x80\x80\x80", "\xf0\x8f\xbf\xbf", "\xf4\x90\x80\x80", "\xf5\x80\x80\x80", "\xff",
+    static const char *const bad[] = {"\x01",
+                                      "\x1f",
+                                      "\x80",
+                                      "\xbf",
+                                      "\xc0\x80",
+                                      "\xc1\xbf",
+                                      "\xc3",
+                                      "\xc3(",
+                                      "\xe0\x80\x80",
+                                      "\xe0\x9f\xbf",
+                                      "\xed\xa0\x80",
+                                      "\xef\xbf\xbe",
+                                      "\xef\xbf\xbf",
+                                      "\xf0\x80\x80\x80",
+                                      "\xf0\x8f\xbf\xbf",
+                                      "\xf4\x90\x80\x80",
+                                      "\xf5\x80\x80\x80",
+                                      "\xff",
                                       "ok\xe2\x82"};
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) assert_false(xml_text_ok(str_of(bad[i])));
     assert_false(xml_text_ok((struct str){"a\0b", 3}));
