@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/un.h>
 
 #define MAX_ANSWER (256 * 1024 * 1024)
 static struct {
@@ -68,6 +69,8 @@ static enum outcome unreachable(CURLcode code, struct err *err)
     long number = 0;
     curl_easy_getinfo(api.curl, CURLINFO_OS_ERRNO, &number);
     const char *path = api.socket_path;
+    if (strlen(path) >= sizeof(((struct sockaddr_un *)NULL)->sun_path))
+        return fail(OUTCOME_UNREACHABLE, err, "cannot connect to '%.150s...': the path of a socket has at most %zu bytes", path, sizeof(((struct sockaddr_un *)NULL)->sun_path) - 1);
     if (code == CURLE_OPERATION_TIMEDOUT)
         return fail(OUTCOME_UNREACHABLE, err, "signetd did not answer on %s within %ld seconds; see its log", path, api.wait_seconds);
     if (code != CURLE_COULDNT_CONNECT)

@@ -69,7 +69,7 @@ static void print_event(const struct invocation *in, const json_t *event)
     struct buf line = {0};
     buf_addf(&line, "%s  %-25s  ", json_text(event, "time"), json_text(event, "event"));
     if (*verdict == '\0')
-        buf_addf(&line, "%-24s", "asked");
+        buf_addf(&line, "%-24s", "raised");
     else
         buf_addf(&line, "%-11s %9.1f ms", verdict, (double)json_number(event, "took_us") / 1000.0);
     buf_addf(&line, "  %s  %s  stanza %s  event %s", *json_text(event, "component") != '\0' ? json_text(event, "component") : "-",
