@@ -354,6 +354,12 @@ void links_start(void)
     }
 }
 
+void links_idle_check(void)
+{
+    for (unsigned i = 0; i < LINKS; i++)
+        CHECK(link_outstanding(w.links[i].link) == 0, "%s keeps %u events nobody waits for", link_name(w.links[i].link), link_outstanding(w.links[i].link));
+}
+
 void links_stop(void)
 {
     for (unsigned i = 0; i < LINKS; i++) {

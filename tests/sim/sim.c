@@ -171,6 +171,8 @@ static void schedule(uint64_t seed, unsigned raises)
               w.n_runs_open);
         step(&t, true);
     }
+    for (unsigned i = 0; i < 4000; i++) (void)mail_deliver_one();
+    links_idle_check();
     raisers_end();
     links_stop();
     for (unsigned i = 0; i < PLANS; i++) plan_unref(w.plans[i]);

@@ -123,6 +123,7 @@ bool dial_move_one(void);
 void fault(void);
 void links_recover(bool up); /* the end: all servers run again, or all are down */
 void links_tick(void);
+void links_idle_check(void); /* no hold waits: so nothing may be kept for one */
 void links_stop(void);
 void link_request(uint32_t link, struct event_request *take);
 void link_forget_here(uint32_t link, unsigned worker, uint64_t hold);

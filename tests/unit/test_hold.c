@@ -384,6 +384,7 @@ static void test_links_lost(void **state)
     raise_waits(EVENT_es_OUT);
     uint32_t first = f.sent[0].link, second = first == a1 ? a2 : a1;
     holds_link(f.h, first, false); /* routed anew at once, same event, same deadline */
+    assert_int_equal(f.forgets, 1);
     assert_int_equal(f.n_sent, 2);
     assert_int_equal(f.sent[1].link, second);
     assert_int_equal(f.sent[1].request.event->seq, f.sent[0].request.event->seq);
