@@ -434,6 +434,7 @@ static void deliver_answered(struct incoming *in, const struct verdict *v)
     metric_observe_us(METRIC_STAGE_DELIVER_TIME, clock_us() - in->since_us);
     in->step = IN_DELIVER_TURN;
     bool pipelined = v->kind == VERDICT_PASS && in->row == NULL; /* es_IN may be asked before the stanza ahead is done */
+    if (v->kind != VERDICT_PASS && !never_refused(in->stanza)) lane_quiet(&in->lane); /* those behind need not wait to ask */
     if (pipelined || in->lane.lane == NULL || lane_is_head(&in->lane)) deliver_turn(in);
 }
 
