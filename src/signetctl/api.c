@@ -1,4 +1,5 @@
-/* Requests to signetd's admin API: HTTP and JSON over its Unix socket. What goes wrong on the way is told apart from what signetd refuses, with what to do. */
+/* Requests to signetd's admin API: HTTP and JSON over its Unix socket. What goes wrong on the way is told apart from what signetd refuses, with what
+ * to do. */
 #include "signetctl/ctl.h"
 #include <curl/curl.h>
 #include <errno.h>
@@ -70,22 +71,28 @@ static enum outcome unreachable(CURLcode code, struct err *err)
     curl_easy_getinfo(api.curl, CURLINFO_OS_ERRNO, &number);
     const char *path = api.socket_path;
     if (strlen(path) >= sizeof(((struct sockaddr_un *)NULL)->sun_path))
-        return fail(OUTCOME_UNREACHABLE, err, "cannot connect to '%.150s...': the path of a socket has at most %zu bytes", path, sizeof(((struct sockaddr_un *)NULL)->sun_path) - 1);
+        return fail(OUTCOME_UNREACHABLE, err, "cannot connect to '%.150s...': the path of a socket has at most %zu bytes", path,
+                    sizeof(((struct sockaddr_un *)NULL)->sun_path) - 1);
     if (code == CURLE_OPERATION_TIMEDOUT)
         return fail(OUTCOME_UNREACHABLE, err, "signetd did not answer on %s within %ld seconds; see its log", path, api.wait_seconds);
     if (code != CURLE_COULDNT_CONNECT)
-        return fail(OUTCOME_UNREACHABLE, err, "signetd broke off on %s: %s; see whether it still runs, and its log", path, *api.problem != '\0' ? api.problem : curl_easy_strerror(code));
+        return fail(OUTCOME_UNREACHABLE, err, "signetd broke off on %s: %s; see whether it still runs, and its log", path,
+                    *api.problem != '\0' ? api.problem : curl_easy_strerror(code));
     switch (number) {
     case ENOENT:
-        return fail(OUTCOME_UNREACHABLE, err, "there is no socket %s; start signetd (systemctl start signet), or name the admin.socket of its configuration with --socket or SIGNET_ADMIN_SOCKET", path);
+        return fail(OUTCOME_UNREACHABLE, err,
+                    "there is no socket %s; start signetd (systemctl start signet), or name the admin.socket of its configuration with --socket or "
+                    "SIGNET_ADMIN_SOCKET", path);
     case EACCES:
     case EPERM:
-        return fail(OUTCOME_UNREACHABLE, err, "you may not open the socket %s; run signetctl as root, as signetd's user or as a member of its group", path);
+        return fail(OUTCOME_UNREACHABLE, err, "you may not open the socket %s; run signetctl as root, as signetd's user or as a member of its group",
+                    path);
     case ECONNREFUSED:
     case ENOTSOCK:
         return fail(OUTCOME_UNREACHABLE, err, "nobody listens on %s; signetd has ended: start it (systemctl start signet) and see its log", path);
     default:
-        return fail(OUTCOME_UNREACHABLE, err, "cannot connect to signetd on %s: %s", path, number != 0 ? strerror((int)number) : *api.problem != '\0' ? api.problem : curl_easy_strerror(code));
+        return fail(OUTCOME_UNREACHABLE, err, "cannot connect to signetd on %s: %s", path,
+                    number != 0 ? strerror((int)number) : *api.problem != '\0' ? api.problem : curl_easy_strerror(code));
     }
 }
 
@@ -130,7 +137,8 @@ static void wipe_texts(json_t *object)
 static enum outcome refused(const json_t *answer, long status, struct err *err)
 {
     const char *text = json_text(answer, "text");
-    return *text != '\0' ? fail(OUTCOME_REFUSED, err, "%s", text) : fail(OUTCOME_REFUSED, err, "signetd refused it with HTTP status %ld and did not say why", status);
+    if (*text != '\0') return fail(OUTCOME_REFUSED, err, "%s", text);
+    return fail(OUTCOME_REFUSED, err, "signetd refused it with HTTP status %ld and did not say why", status);
 }
 
 static void print_warnings(const json_t *answer)

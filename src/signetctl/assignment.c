@@ -84,7 +84,8 @@ enum outcome assignment_delete(const struct invocation *in, struct err *err)
 {
     char *node = NULL;
     enum outcome rc = node_meant(in, &node, err);
-    if (rc == OUTCOME_OK) rc = compliance_change(in, "DELETE", api_path("/v1/compliance/assignments/", node, "/", in->args[0], NULL), NULL, "is not assigned any more", err);
+    char *path = rc == OUTCOME_OK ? api_path("/v1/compliance/assignments/", node, "/", in->args[0], NULL) : NULL;
+    if (rc == OUTCOME_OK) rc = compliance_change(in, "DELETE", path, NULL, "is not assigned any more", err);
     free(node);
     return rc;
 }

@@ -27,7 +27,8 @@ enum outcome compliance_change(const struct invocation *in, const char *method, 
     json_t *answer = NULL;
     enum outcome rc = api_call(method, take_path, take, &answer, err);
     free(take_path);
-    if (rc == OUTCOME_OK) print_done(in, answer, "%s %s; compliance configuration version %lld is in force", in->args[0], did, json_number(answer, "version"));
+    if (rc == OUTCOME_OK)
+        print_done(in, answer, "%s %s; compliance configuration version %lld is in force", in->args[0], did, json_number(answer, "version"));
     json_decref(answer);
     return rc;
 }
@@ -44,7 +45,8 @@ enum outcome link_list(const struct invocation *in, struct err *err)
         return rc;
     }
     static const char *const numbers[] = {"events", "answers", "timeouts", "invalid", "outstanding", "queued"};
-    struct table t = {.columns = 12, .head = {"COMPONENT", "SERVER", "PROFILE", "DIRECTION", "STATE", "SINCE", "EVENTS", "ANSWERS", "TIMEOUTS", "INVALID", "WAITING", "QUEUED"}};
+    struct table t = {.columns = 12, .head = {"COMPONENT", "SERVER", "PROFILE", "DIRECTION", "STATE", "SINCE",
+                                              "EVENTS", "ANSWERS", "TIMEOUTS", "INVALID", "WAITING", "QUEUED"}};
     json_array_foreach (json_object_get(answer, "links"), i, link) {
         table_add(&t, json_text(link, "component"));
         table_add(&t, json_text(link, "server"));

@@ -7,6 +7,7 @@
 must_check enum outcome compliance_get(const char *member, json_t **answer, json_t **list, struct err *err);
 json_t *compliance_named(json_t *list, const char *name); /* the element of that name, borrowed; NULL when there is none */
 /* A change without more to tell than what was done. take: the body, or NULL. */
-must_check enum outcome compliance_change(const struct invocation *in, const char *method, char *take_path, json_t *take, const char *did, struct err *err);
+must_check enum outcome compliance_change(const struct invocation *in, const char *method, char *take_path, json_t *take, const char *did,
+                                          struct err *err);
 
 #endif

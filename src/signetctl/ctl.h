@@ -46,7 +46,8 @@ typedef enum outcome (*command_fn)(const struct invocation *in, struct err *err)
 #include "tables/commands.def"
 #undef SWITCH
 #undef COMMAND
-must_check enum outcome fail(enum outcome outcome, struct err *err, const char *fmt, ...) __attribute__((format(printf, 3, 4))); /* outcome, never OK */
+/* Fills err and returns outcome, which is not OUTCOME_OK. */
+must_check enum outcome fail(enum outcome outcome, struct err *err, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
 /* ---- api.c: asking signetd ---- */
 void api_start(const char *socket_path);

@@ -1,5 +1,6 @@
-/* signetctl: administration of a running signetd from the command line. This file reads the command line by the table src/tables/commands.def, finds the
- * command's function and turns what came of it into an exit code. No option takes a password: a command line is seen by everybody on the machine. */
+/* signetctl: administration of a running signetd from the command line. This file reads the command line by the table src/tables/commands.def,
+ * finds the command's function and turns what came of it into an exit code. No option takes a password: a command line is seen by everybody on the
+ * machine. */
 #include "signetctl/ctl.h"
 #include <locale.h>
 #include <signal.h>
@@ -157,12 +158,15 @@ static enum outcome take_option(struct invocation *in, char **argv, int argc, in
     unsigned id = 0;
     while (id < SWITCHES && (strlen(switches[id].name) != n || memcmp(switches[id].name, text, n) != 0)) id++;
     if (id == SWITCHES && n >= 8 && memcmp(text, "password", 8) == 0)
-        return fail(OUTCOME_USAGE, err, "a password is never given on the command line, where others can see it; use --password-file, --password-stdin or --password-ask");
+        return fail(OUTCOME_USAGE, err,
+                    "a password is never given on the command line, where others can see it; use --password-file, --password-stdin or "
+                    "--password-ask");
     if (id == SWITCHES) return fail(OUTCOME_USAGE, err, "there is no option --%.*s; see signetctl --help", (int)(n < 64 ? n : 64), text);
     if (switches[id].scope != SCOPE_MANY && (in->given & (1U << id)) != 0) return fail(OUTCOME_USAGE, err, "--%s is given twice", switches[id].name);
     in->given |= 1U << id;
     if (*switches[id].value == '\0') return equals == NULL ? OUTCOME_OK : fail(OUTCOME_USAGE, err, "--%s takes no value", switches[id].name);
-    if (equals == NULL && *at + 1 == argc) return fail(OUTCOME_USAGE, err, "--%s needs a value: --%s %s", switches[id].name, switches[id].name, switches[id].value);
+    if (equals == NULL && *at + 1 == argc)
+        return fail(OUTCOME_USAGE, err, "--%s needs a value: --%s %s", switches[id].name, switches[id].name, switches[id].value);
     in->values[id] = equals != NULL ? equals + 1 : argv[++*at];
     if (id == SWITCH_EVENT) in->events[in->n_events++] = in->values[id];
     return OUTCOME_OK;
@@ -222,7 +226,8 @@ static enum outcome unknown_command(const struct invocation *in, struct err *err
         buf_free(&line);
     }
     enum outcome rc = known == in->n_words ? fail(OUTCOME_USAGE, err, "'%s' needs one of: %s", buf_cstr(&said), buf_cstr(&has))
-                                           : fail(OUTCOME_USAGE, err, "'%s' has no '%.64s'; it has: %s", buf_cstr(&said), in->words[known], buf_cstr(&has));
+                                           : fail(OUTCOME_USAGE, err, "'%s' has no '%.64s'; it has: %s", buf_cstr(&said), in->words[known],
+                                                  buf_cstr(&has));
     buf_free(&has);
     buf_free(&said);
     return rc;
@@ -241,15 +246,16 @@ static enum outcome find_command(struct invocation *in, struct err *err)
     struct buf line = {0};
     add_line(&line, c, true);
     enum outcome rc = OUTCOME_OK;
-    if (in->n_words - own != count_words(c->arguments)) rc = fail(OUTCOME_USAGE, err, "%s arguments; it is: signetctl %s",
-                                                                  in->n_words - own < count_words(c->arguments) ? "too few" : "too many", buf_cstr(&line));
+    unsigned given = in->n_words - own, needed = count_words(c->arguments);
+    if (given != needed) rc = fail(OUTCOME_USAGE, err, "too %s arguments; it is: signetctl %s", given < needed ? "few" : "many", buf_cstr(&line));
     buf_free(&line);
     in->args = in->words + own;
     for (unsigned i = own; rc == OUTCOME_OK && i < in->n_words; i++)
         if (*in->words[i] == '\0') rc = fail(OUTCOME_USAGE, err, "an argument is empty: %s", c->arguments);
     unsigned strange = in->given & ~(c->switches | global_switches());
     for (unsigned i = 0; rc == OUTCOME_OK && i < SWITCHES; i++)
-        if ((strange & (1U << i)) != 0) rc = fail(OUTCOME_USAGE, err, "%s%s%s does not take --%s", c->noun, *c->verb != '\0' ? " " : "", c->verb, switches[i].name);
+        if ((strange & (1U << i)) != 0)
+            rc = fail(OUTCOME_USAGE, err, "%s%s%s does not take --%s", c->noun, *c->verb != '\0' ? " " : "", c->verb, switches[i].name);
     return rc;
 }
 

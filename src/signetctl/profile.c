@@ -68,7 +68,8 @@ static enum outcome parse_row(const char *text, json_t *rows, struct err *err)
     const char *packets = name < n ? text + name + 1 : "all", *handling = NULL;
     size_t n_packets = name < n ? n - name - 1 : 3;
     bool forget = false;
-    if (name == 0 || n_packets == 0) return fail(OUTCOME_USAGE, err, "--event '%.100s': it is NAME[:PACKET][,bounce|pass][,forget], e.g. es_OUT:message,bounce", text);
+    if (name == 0 || n_packets == 0)
+        return fail(OUTCOME_USAGE, err, "--event '%.100s': it is NAME[:PACKET][,bounce|pass][,forget], e.g. es_OUT:message,bounce", text);
     for (const char *at = text + n; *at == ',';) {
         const char *word = at + 1;
         size_t length = strcspn(word, ",");
@@ -79,10 +80,11 @@ static enum outcome parse_row(const char *text, json_t *rows, struct err *err)
         else if ((str_is(s, "bounce") || str_is(s, "pass")) && handling == NULL)
             handling = *word == 'b' ? "bounce" : "pass";
         else
-            return fail(OUTCOME_USAGE, err, "--event '%.100s': after a comma come bounce or pass, and forget, each once at most; not '%.*s'", text, (int)(length < 64 ? length : 64), word);
+            return fail(OUTCOME_USAGE, err, "--event '%.100s': after a comma come bounce or pass, and forget, each once at most; not '%.*s'", text,
+                        (int)(length < 64 ? length : 64), word);
     }
-    json_t *row = json_pack("{s:s%, s:s%, s:s, s:b}", "event", text, name, "packet", packets, n_packets, "handling", handling != NULL ? handling : "bounce",
-                            "fire_and_forget", forget);
+    json_t *row = json_pack("{s:s%, s:s%, s:s, s:b}", "event", text, name, "packet", packets, n_packets, "handling",
+                            handling != NULL ? handling : "bounce", "fire_and_forget", forget);
     if (row == NULL) return fail(OUTCOME_USAGE, err, "--event: not UTF-8 text");
     json_array_append_new(rows, row);
     return OUTCOME_OK;
@@ -91,7 +93,8 @@ static enum outcome parse_row(const char *text, json_t *rows, struct err *err)
 static enum outcome profile_fields(const struct invocation *in, bool add, json_t *fields, struct err *err)
 {
     const char *description = in->values[SWITCH_DESCRIPTION];
-    if (description != NULL && json_object_set_new(fields, "description", json_string(description)) != 0) return fail(OUTCOME_USAGE, err, "the description is not UTF-8 text");
+    if (description != NULL && json_object_set_new(fields, "description", json_string(description)) != 0)
+        return fail(OUTCOME_USAGE, err, "the description is not UTF-8 text");
     if (add && json_object_set_new(fields, "name", json_string(in->args[0])) != 0) return fail(OUTCOME_USAGE, err, "the name is not UTF-8 text");
     json_t *rows = json_array();
     enum outcome rc = OUTCOME_OK;
@@ -100,7 +103,8 @@ static enum outcome profile_fields(const struct invocation *in, bool add, json_t
         json_object_set_new(fields, "rows", rows);
     else
         json_decref(rows);
-    if (rc == OUTCOME_OK && json_object_size(fields) == 0) rc = fail(OUTCOME_USAGE, err, "no option says what to change; see signetctl compliance profile set --help");
+    if (rc == OUTCOME_OK && json_object_size(fields) == 0)
+        rc = fail(OUTCOME_USAGE, err, "no option says what to change; see signetctl compliance profile set --help");
     return rc;
 }
 

@@ -1,4 +1,5 @@
-/* Passwords come from a file, from standard input, from the terminal without echo, or are made here; never from the command line. They are wiped after use. */
+/* Passwords come from a file, from standard input, from the terminal without echo, or are made here; never from the command line. They are wiped
+ * after use. */
 #include "signetctl/ctl.h"
 #include <errno.h>
 #include <signal.h>
@@ -85,7 +86,8 @@ static enum outcome ask_once(const char *prompt, char **out, struct err *err)
 
 static enum outcome secret_ask(const char *what, char **out, struct err *err)
 {
-    if (!isatty(STDIN_FILENO)) return fail(OUTCOME_USAGE, err, "there is no terminal to ask for the %s; use --password-file or --password-stdin", what);
+    if (!isatty(STDIN_FILENO))
+        return fail(OUTCOME_USAGE, err, "there is no terminal to ask for the %s; use --password-file or --password-stdin", what);
     char *first = NULL, *second = NULL;
     struct buf prompt = {0};
     buf_addf(&prompt, "New %s: ", what);

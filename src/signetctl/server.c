@@ -103,7 +103,8 @@ static enum outcome server_fields(const struct invocation *in, bool add, json_t 
     if (port != NULL) {
         char *end;
         long n = strtol(port, &end, 10);
-        if (*port < '0' || *port > '9' || *end != '\0' || n < 1 || n > 65535) return fail(OUTCOME_USAGE, err, "--port is a number from 1 to 65535, not '%.64s'", port);
+        if (*port < '0' || *port > '9' || *end != '\0' || n < 1 || n > 65535)
+            return fail(OUTCOME_USAGE, err, "--port is a number from 1 to 65535, not '%.64s'", port);
         json_object_set_new(fields, "port", json_integer(n));
     }
     if (!add && (in->given & (OPT_PASSWORD_FILE | OPT_PASSWORD_STDIN | OPT_PASSWORD_ASK)) == 0) return OUTCOME_OK;
@@ -111,7 +112,8 @@ static enum outcome server_fields(const struct invocation *in, bool add, json_t 
     char *password = NULL;
     buf_addf(&what, "password of %s", in->args[0]);
     enum outcome rc = secret_get(in, buf_cstr(&what), &password, err);
-    if (rc == OUTCOME_OK && json_object_set_new(fields, "password", json_string(password)) != 0) rc = fail(OUTCOME_USAGE, err, "the password is not UTF-8 text");
+    if (rc == OUTCOME_OK && json_object_set_new(fields, "password", json_string(password)) != 0)
+        rc = fail(OUTCOME_USAGE, err, "the password is not UTF-8 text");
     secret_free(password);
     buf_free(&what);
     return rc;
@@ -121,8 +123,10 @@ static enum outcome put(const struct invocation *in, bool add, struct err *err)
 {
     json_t *fields = json_object();
     enum outcome rc = server_fields(in, add, fields, err);
-    if (rc == OUTCOME_OK && add && json_object_set_new(fields, "name", json_string(in->args[0])) != 0) rc = fail(OUTCOME_USAGE, err, "the name is not UTF-8 text");
-    if (rc == OUTCOME_OK && !add && json_object_size(fields) == 0) rc = fail(OUTCOME_USAGE, err, "no option says what to change; see signetctl compliance server set --help");
+    if (rc == OUTCOME_OK && add && json_object_set_new(fields, "name", json_string(in->args[0])) != 0)
+        rc = fail(OUTCOME_USAGE, err, "the name is not UTF-8 text");
+    if (rc == OUTCOME_OK && !add && json_object_size(fields) == 0)
+        rc = fail(OUTCOME_USAGE, err, "no option says what to change; see signetctl compliance server set --help");
     if (rc != OUTCOME_OK) {
         json_decref(fields);
         return rc;

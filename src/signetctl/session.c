@@ -36,7 +36,8 @@ enum outcome session_kick(const struct invocation *in, struct err *err)
     char *path = api_path("/v1/sessions/", in->args[0], NULL);
     enum outcome rc = api_call("DELETE", path, NULL, &answer, err);
     free(path);
-    if (rc == OUTCOME_OK) print_done(in, answer, "%lld %s ended", json_number(answer, "ended"), json_number(answer, "ended") == 1 ? "session" : "sessions");
+    long long ended = json_number(answer, "ended");
+    if (rc == OUTCOME_OK) print_done(in, answer, "%lld %s ended", ended, ended == 1 ? "session" : "sessions");
     json_decref(answer);
     return rc;
 }

@@ -129,5 +129,9 @@ static enum outcome tell(const struct invocation *in, const char *path, const ch
     return rc;
 }
 
-enum outcome daemon_reload(const struct invocation *in, struct err *err) { return tell(in, "/v1/reload", "signetd reloads; its log says what came of it", err); }
+enum outcome daemon_reload(const struct invocation *in, struct err *err)
+{
+    return tell(in, "/v1/reload", "signetd reloads; its log says what came of it", err);
+}
+
 enum outcome daemon_shutdown(const struct invocation *in, struct err *err) { return tell(in, "/v1/shutdown", "signetd stops", err); }

@@ -1,5 +1,5 @@
-/* Output for people: columns as wide as their longest cell. What signetd tells may come from anybody (a resource, a description): control characters are
- * replaced, so that no name can move the cursor of a terminal. */
+/* Output for people: columns as wide as their longest cell. What signetd tells may come from anybody (a resource, a description): control characters
+ * are replaced, so that no name can move the cursor of a terminal. */
 #include "signetctl/ctl.h"
 #include <stdio.h>
 #include <stdlib.h>

@@ -13,7 +13,8 @@ static enum outcome send_password(const struct invocation *in, const char *metho
     buf_addf(&what, "password of %s", in->args[0]);
     enum outcome rc = secret_get(in, buf_cstr(&what), &password, err);
     buf_free(&what);
-    if (rc == OUTCOME_OK && json_object_set_new(take, "password", json_string(password)) != 0) rc = fail(OUTCOME_USAGE, err, "the password is not UTF-8 text");
+    if (rc == OUTCOME_OK && json_object_set_new(take, "password", json_string(password)) != 0)
+        rc = fail(OUTCOME_USAGE, err, "the password is not UTF-8 text");
     if (rc == OUTCOME_OK)
         rc = api_call(method, path, take, &answer, err);
     else
@@ -55,11 +56,8 @@ enum outcome user_list(const struct invocation *in, struct err *err)
     const char *domain = in->values[SWITCH_DOMAIN];
     for (bool more = true; more && rc == OUTCOME_OK;) {
         json_t *answer = NULL;
-        char *path = api_path("/v1/users?limit=10000&after=", after, domain != NULL ? "&domain=" : "", domain != NULL ? domain : "", NULL);
-        if (*after == '\0') {
-            free(path);
-            path = api_path("/v1/users?limit=10000", "", domain != NULL ? "&domain=" : "", domain != NULL ? domain : "", NULL);
-        }
+        char *path = api_path("/v1/users?limit=10000", "", *after != '\0' ? "&after=" : "", after, domain != NULL ? "&domain=" : "",
+                              domain != NULL ? domain : "", NULL);
         rc = api_call("GET", path, NULL, &answer, err);
         free(path);
         if (rc != OUTCOME_OK) break;
@@ -112,8 +110,9 @@ enum outcome user_show(const struct invocation *in, struct err *err)
         if (json_array_size(sessions) == 0) table_fact(&t, "sessions", "none");
         json_array_foreach (sessions, i, session) {
             struct buf line = {0};
+            const char *tls = json_text(session, "tls");
             buf_addf(&line, "%s since %s from %s, %s, %s", json_text(session, "jid"), json_text(session, "since"), json_text(session, "peer"),
-                     *json_text(session, "tls") != '\0' ? json_text(session, "tls") : "no TLS", json_is_true(json_object_get(session, "available")) ? "available" : "unavailable");
+                     *tls != '\0' ? tls : "no TLS", json_is_true(json_object_get(session, "available")) ? "available" : "unavailable");
             table_fact(&t, i == 0 ? "sessions" : " ", buf_cstr(&line));
             buf_free(&line);
         }
