@@ -3,7 +3,6 @@
  * machine. */
 #include "signetctl/ctl.h"
 #include <locale.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -295,7 +294,6 @@ int main(int argc, char **argv)
     struct invocation in = {0};
     struct err err = {0};
     setlocale(LC_ALL, "");
-    signal(SIGPIPE, SIG_IGN); /* a pipe that ends early is an error of the output, told below */
     enum outcome rc = run(&in, argc, argv, &err);
     free(in.events);
     if (rc != OUTCOME_OK) fprintf(stderr, "signetctl: %s\n", err.text);
