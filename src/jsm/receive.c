@@ -246,9 +246,22 @@ static bool write_copies(struct incoming *in)
     return lost;
 }
 
+/* Presence broadcast to somebody who is not subscribed: what made him a subscriber was refused on its way here. */
+static bool unsubscribed_broadcast(const struct incoming *in)
+{
+    const struct stanza *s = in->stanza;
+    if (s->type != PRESENCE_AVAILABLE || (in->parcel->flags & PARCEL_COPY) == 0 || jid_bare_eq(&s->from, &in->user->jid)) return false;
+    const struct roster_item *item = roster_find(in->user, s->from.bare);
+    return item == NULL || (item->subscription != SUBSCRIPTION_TO && item->subscription != SUBSCRIPTION_BOTH);
+}
+
 /* All es_IN are answered and it is this stanza's turn: write. A session that has gone meanwhile is chosen anew (EVENTS.md). */
 static void copies_turn(struct incoming *in)
 {
+    if (unsubscribed_broadcast(in)) {
+        incoming_finish(in);
+        return;
+    }
     bool lost = write_copies(in);
     if (in->reached) {
         stages_mark(in->stanza->sid, STAGE_WRITTEN);
