@@ -172,16 +172,24 @@ class Compliance:
     def send(self, text):
         self.sock.sendall(text.encode())
 
+    def deafen(self):
+        """Nobody listens any more; shutdown() wakes the thread that waits in accept(), which would keep the port open."""
+        try:
+            self.listener.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+        self.listener.close()
+
     def leave(self):
         """Gracefully: ends its stream; a restart finds nobody listening."""
-        self.listener.close()
+        self.deafen()
         self.sock.sendall(b"</stream:stream>")
         time.sleep(0.2 * SLOW)
         self.sock.close()
 
     def cut(self):
         """As kill -9 does: nothing more is said, nobody listens."""
-        self.listener.close()
+        self.deafen()
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         try:
             self.sock.shutdown(socket.SHUT_RDWR)
@@ -191,7 +199,7 @@ class Compliance:
 
     def close(self):
         try:
-            self.listener.close()
+            self.deafen()
             if self.sock:
                 self.sock.close()
         except OSError:
