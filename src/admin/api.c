@@ -219,7 +219,7 @@ static enum MHD_Result on_metrics(void *cls, struct MHD_Connection *c, const cha
     return rc;
 }
 
-static void on_http_log(void *cls, const char *fmt, va_list ap)
+__attribute__((format(printf, 2, 0))) static void on_http_log(void *cls, const char *fmt, va_list ap)
 {
     (void)cls;
     char text[512];
