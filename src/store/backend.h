@@ -8,7 +8,11 @@
 #include "base/arena.h"
 #include "store/store.h"
 
-enum store_step_kind { STEP_ROSTER_SET, STEP_ROSTER_DELETE, STEP_OFFLINE_ADD, STEP_OFFLINE_DELETE };
+enum store_step_kind { STEP_ROSTER_SET, STEP_ROSTER_DELETE, STEP_OFFLINE_ADD, STEP_OFFLINE_DELETE, STEP_DOCUMENT_SET, STEP_BLOCKED_SET };
+struct store_document { /* xml absent: it is deleted */
+    struct str area, name, xml;
+    unsigned max; /* of the area */
+};
 struct store_step { /* of a batch */
     enum store_step_kind kind;
     uint64_t roster_version; /* both roster kinds */
@@ -21,6 +25,11 @@ struct store_step { /* of a batch */
             unsigned max;
         } add;
         int64_t id;
+        struct store_document document;
+        struct {
+            struct str jid; /* absent: all */
+            bool blocked;
+        } blocked;
     } u;
 };
 struct store_compliance {
@@ -46,11 +55,13 @@ struct store_backend {
     int (*account_set_keys)(struct str user, const struct scram_keys keys[SCRAM_HASHES], struct err *err);
     int (*account_set_disabled)(struct str user, bool disabled, struct err *err);
     int (*account_set_login)(struct str user, uint64_t wall_ms, struct err *err);
+    int (*account_set_logout)(struct str user, uint64_t wall_ms, struct str status, struct err *err);
     int (*account_delete)(struct str user, struct err *err);
 
     int (*user_load)(struct str user, struct arena *a, struct store_user *out, struct err *err);
     int (*offline_load)(struct str user, int64_t after_id, unsigned limit, struct arena *a, struct store_offline_item **out, size_t *n,
                         struct err *err);
+    int (*document_load)(struct str user, struct str area, struct str name, struct arena *a, struct str *xml, struct err *err); /* look-up */
     int (*batch)(struct str user, const struct store_step *steps, unsigned n, struct err *err);
 
     int (*compliance_load)(int64_t version, struct arena *a, struct store_compliance *out, struct err *err); /* look-up; version 0: the newest */

@@ -15,9 +15,11 @@ enum store_op_id {
     OP_ACCOUNT_SET_KEYS,
     OP_ACCOUNT_SET_DISABLED,
     OP_ACCOUNT_SET_LOGIN,
+    OP_ACCOUNT_SET_LOGOUT,
     OP_ACCOUNT_DELETE,
     OP_USER_LOAD,
     OP_OFFLINE_LOAD,
+    OP_DOCUMENT_LOAD,
     OP_BATCH,
     OP_COMPLIANCE_LOAD,
     OP_COMPLIANCE_SAVE,
@@ -110,6 +112,7 @@ struct account_write {
     struct scram_keys keys[SCRAM_HASHES];
     bool disabled;
     uint64_t wall_ms;
+    struct str status;
     store_done_fn fn;
     void *arg;
 };
@@ -136,6 +139,12 @@ static int account_set_login_run(struct store_request *r, const struct store_bac
 {
     struct account_write *q = REQUEST_OF(r, account_write);
     return backend->account_set_login(q->user, q->wall_ms, err);
+}
+
+static int account_set_logout_run(struct store_request *r, const struct store_backend *backend, struct err *err)
+{
+    struct account_write *q = REQUEST_OF(r, account_write);
+    return backend->account_set_logout(q->user, q->wall_ms, q->status, err);
 }
 
 static int account_delete_run(struct store_request *r, const struct store_backend *backend, struct err *err)
@@ -200,6 +209,14 @@ void store_account_touch_login(struct str user, uint64_t wall_ms)
     store_request_submit(&q->r);
 }
 
+void store_account_touch_logout(struct str user, uint64_t wall_ms, struct str status)
+{
+    struct account_write *q = account_write_new(OP_ACCOUNT_SET_LOGOUT, user, NULL, NULL);
+    q->wall_ms = wall_ms;
+    q->status = arena_str(q->r.arena, status);
+    store_request_submit(&q->r);
+}
+
 /* ---- a user's data ---- */
 
 struct user_load {
@@ -261,6 +278,38 @@ void store_offline_load(struct str user, int64_t after_id, unsigned limit, store
     q->user = arena_str(q->r.arena, user);
     q->after_id = after_id;
     q->limit = limit;
+    q->fn = fn;
+    q->arg = arg;
+    store_request_submit(&q->r);
+}
+
+struct document_load {
+    struct store_request r;
+    struct str user, area, name;
+    store_document_fn fn;
+    void *arg;
+    struct str out;
+};
+
+static int document_load_run(struct store_request *r, const struct store_backend *backend, struct err *err)
+{
+    struct document_load *q = REQUEST_OF(r, document_load);
+    q->out = STR_NONE;
+    return backend->document_load(q->user, q->area, q->name, r->arena, &q->out, err) < 0 ? -1 : 0;
+}
+
+static void document_load_done(struct store_request *r)
+{
+    struct document_load *q = REQUEST_OF(r, document_load);
+    q->fn(q->arg, r->failed ? STR_NONE : q->out, store_request_err(r));
+}
+
+void store_document_load(struct str user, const char *area, struct str name, store_document_fn fn, void *arg)
+{
+    struct document_load *q = REQUEST_NEW(document_load, OP_DOCUMENT_LOAD);
+    q->user = arena_str(q->r.arena, user);
+    q->area = arena_str(q->r.arena, str_of(area));
+    q->name = arena_str(q->r.arena, name);
     q->fn = fn;
     q->arg = arg;
     store_request_submit(&q->r);
@@ -353,6 +402,20 @@ void store_batch_offline_delete(struct store_batch *b, int64_t id)
     batch_step(b, STEP_OFFLINE_DELETE)->u.id = id;
 }
 
+void store_batch_document_set(struct store_batch *b, const char *area, struct str name, struct str xml, unsigned max)
+{
+    struct arena *a = b->r.arena;
+    batch_step(b, STEP_DOCUMENT_SET)->u.document =
+        (struct store_document){.area = arena_str(a, str_of(area)), .name = arena_str(a, name), .xml = arena_str(a, xml), .max = max};
+}
+
+void store_batch_blocked_set(struct store_batch *b, struct str jid, bool blocked)
+{
+    struct store_step *s = batch_step(b, STEP_BLOCKED_SET);
+    s->u.blocked.jid = arena_str(b->r.arena, jid);
+    s->u.blocked.blocked = blocked;
+}
+
 void store_batch_commit(struct store_batch *take, store_done_fn fn, void *arg)
 {
     take->fn = fn;
@@ -442,9 +505,11 @@ static const struct store_op store_ops[] = {
     [OP_ACCOUNT_SET_KEYS] = {"account set keys", true, account_set_keys_run, account_write_done, account_write_release},
     [OP_ACCOUNT_SET_DISABLED] = {"account set disabled", true, account_set_disabled_run, account_write_done, NULL},
     [OP_ACCOUNT_SET_LOGIN] = {"account set login", true, account_set_login_run, account_write_done, NULL},
+    [OP_ACCOUNT_SET_LOGOUT] = {"account set logout", true, account_set_logout_run, account_write_done, NULL},
     [OP_ACCOUNT_DELETE] = {"account delete", true, account_delete_run, account_write_done, NULL},
     [OP_USER_LOAD] = {"user load", false, user_load_run, user_load_done, NULL},
     [OP_OFFLINE_LOAD] = {"offline load", false, offline_load_run, offline_load_done, NULL},
+    [OP_DOCUMENT_LOAD] = {"document load", false, document_load_run, document_load_done, NULL},
     [OP_BATCH] = {"batch", true, batch_run, batch_done, batch_release},
     [OP_COMPLIANCE_LOAD] = {"compliance load", false, compliance_load_run, compliance_done, NULL},
     [OP_COMPLIANCE_SAVE] = {"compliance save", true, compliance_save_run, compliance_done, NULL},

@@ -230,6 +230,12 @@ static int sqlite_batch(struct str user, const struct store_step *steps, unsigne
         case STEP_OFFLINE_DELETE:
             rc = sqlite_offline_delete(account, s->u.id, err);
             break;
+        case STEP_DOCUMENT_SET:
+            rc = sqlite_document_set(account, &s->u.document, err);
+            break;
+        case STEP_BLOCKED_SET:
+            rc = sqlite_blocked_set(account, s->u.blocked.jid, s->u.blocked.blocked, err);
+            break;
         }
         if (rc != 0) return -1;
     }
@@ -380,9 +386,11 @@ const struct store_backend store_sqlite = {
     .account_set_keys = sqlite_account_set_keys,
     .account_set_disabled = sqlite_account_set_disabled,
     .account_set_login = sqlite_account_set_login,
+    .account_set_logout = sqlite_account_set_logout,
     .account_delete = sqlite_account_delete,
     .user_load = sqlite_user_load,
     .offline_load = sqlite_offline_load,
+    .document_load = sqlite_document_load,
     .batch = sqlite_batch,
     .compliance_load = sqlite_compliance_load,
     .compliance_add = sqlite_compliance_add,

@@ -59,6 +59,11 @@ must_check int sqlite_offline_add(int64_t account, const struct stanza *s, uint6
 must_check int sqlite_offline_delete(int64_t account, int64_t id, struct err *err);
 must_check int sqlite_offline_load(struct str user, int64_t after_id, unsigned limit, struct arena *a, struct store_offline_item **out, size_t *n,
                                    struct err *err);
+must_check int sqlite_account_set_logout(struct str user, uint64_t wall_ms, struct str status, struct err *err);
+must_check int sqlite_document_load(struct str user, struct str area, struct str name, struct arena *a, struct str *xml, struct err *err);
+must_check int sqlite_document_set(int64_t account, const struct store_document *d, struct err *err); /* xml absent: deletes */
+must_check int sqlite_blocked_set(int64_t account, struct str jid, bool blocked, struct err *err); /* jid absent: all, with blocked false */
+must_check int sqlite_blocked_load(int64_t account, struct arena *a, struct str **out, size_t *n, struct err *err);
 must_check int sqlite_compliance_load(int64_t version, struct arena *a, struct store_compliance *out, struct err *err);
 must_check int sqlite_compliance_add(int64_t version, struct str json, struct str by, struct str what, uint64_t wall_ms, struct err *err);
 

@@ -78,6 +78,8 @@ int sqlite_user_load(struct str user, struct arena *a, struct store_user *out, s
     if (found > 0) {
         account = sql_int(&q, 0);
         *out = (struct store_user){.exists = true, .roster_version = (uint64_t)sql_int(&q, 1), .offline_count = (size_t)sql_int(&q, 2)};
+        out->last_logout_ms = (uint64_t)sql_int(&q, 3);
+        out->last_status = sql_text(&q, 4, a);
     }
     sql_end(&q);
     if (found <= 0) return found;
@@ -88,6 +90,9 @@ int sqlite_user_load(struct str user, struct arena *a, struct store_user *out, s
     struct store_roster_item *items = sql_rows(&loaded, a);
     out->items = items;
     if (rc == 0) rc = roster_load_groups(account, a, items, out->n_items, err);
+    struct str *blocked = NULL;
+    if (rc == 0) rc = sqlite_blocked_load(account, a, &blocked, &out->n_blocked, err);
+    out->blocked = blocked;
     return rc;
 }
 

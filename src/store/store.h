@@ -31,6 +31,7 @@ void store_account_set_disabled(struct str user, bool disabled, store_done_fn fn
 /* With all its data, and with its unanswered subscription requests that wait at other users. Subscriptions at others stay: ending them is jsm's. */
 void store_account_delete(struct str user, store_done_fn fn, void *arg);
 void store_account_touch_login(struct str user, uint64_t wall_ms); /* no callback, may be lost */
+void store_account_touch_logout(struct str user, uint64_t wall_ms, struct str status); /* no callback, may be lost */
 typedef void (*store_accounts_fn)(void *arg, const struct store_account *accounts, size_t n, const struct err *err);
 /* In order of bare JID, those after `after` (absent: from the first); domain absent: all. */
 void store_account_list(struct str domain, struct str after, unsigned limit, store_accounts_fn fn, void *arg);
@@ -53,6 +54,10 @@ struct store_user {
     size_t n_items;
     uint64_t roster_version;
     size_t offline_count;
+    uint64_t last_logout_ms; /* 0: never */
+    struct str last_status; /* of the unavailable presence then; absent: none */
+    const struct str *blocked; /* JIDs of the block list (XEP-0191) */
+    size_t n_blocked;
 };
 typedef void (*store_user_fn)(void *arg, const struct store_user *user, const struct err *err);
 void store_user_load(struct str user, store_user_fn fn, void *arg);
@@ -66,6 +71,10 @@ struct store_offline_item {
 typedef void (*store_offline_fn)(void *arg, const struct store_offline_item *items, size_t n, const struct err *err);
 void store_offline_load(struct str user, int64_t after_id, unsigned limit, store_offline_fn fn, void *arg); /* in order of arrival */
 
+/* XML an extension keeps: area "vcard" (name empty) or "private" (name: the element's namespace and name). */
+typedef void (*store_document_fn)(void *arg, struct str xml, const struct err *err); /* absent: none is kept */
+void store_document_load(struct str user, const char *area, struct str name, store_document_fn fn, void *arg);
+
 /* ---- writes: a batch is all or nothing; batches of one user commit in the order they were given ---- */
 struct store_batch;
 struct store_batch *store_batch_new(struct str user);
@@ -74,6 +83,8 @@ void store_batch_roster_delete(struct store_batch *b, struct str jid, uint64_t r
 /* Over max: ERR_LIMIT, nothing of the batch is done. */
 void store_batch_offline_add(struct store_batch *b, const struct stanza *s, uint64_t wall_ms, unsigned max_messages);
 void store_batch_offline_delete(struct store_batch *b, int64_t id);
+void store_batch_document_set(struct store_batch *b, const char *area, struct str name, struct str xml, unsigned max); /* xml absent: deletes. ERR_LIMIT: the area has max others */
+void store_batch_blocked_set(struct store_batch *b, struct str jid, bool blocked); /* jid absent, blocked false: the list is emptied */
 void store_batch_commit(struct store_batch *take, store_done_fn fn, void *arg); /* ERR_NOT_FOUND: no such account; fn may be NULL */
 void store_batch_free(struct store_batch *b); /* one that is not committed after all; NULL is a no-op */
 
