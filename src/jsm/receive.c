@@ -329,8 +329,9 @@ static void nobody_there(struct incoming *in)
             incoming_finish(in);
         return;
     }
-    if (!offline_storable(s)) {
-        if (s->type == MESSAGE_GROUPCHAT)
+    bool for_one_session = jid_is_full(&s->to) && s->type != MESSAGE_CHAT; /* RFC 6121, 8.5.3.2.1: meant for it and no other */
+    if (for_one_session || !offline_storable(s)) {
+        if (s->type == MESSAGE_GROUPCHAT || (for_one_session && s->type == MESSAGE_NORMAL))
             incoming_reject(in, "service-unavailable");
         else
             incoming_finish(in);
@@ -408,7 +409,7 @@ static void choose_sessions(struct incoming *in)
         struct session *exact = session_by_resource(in->user, s->to.resource);
         if (exact != NULL && exact->state == SESSION_OPEN && exact->c2s != NULL)
             chosen[n++] = exact;
-        else if (s->type == MESSAGE_NORMAL || s->type == MESSAGE_CHAT)
+        else if (s->type == MESSAGE_CHAT)
             n = to_bare(in, chosen);
     } else {
         n = to_bare(in, chosen);
@@ -528,7 +529,8 @@ static void incoming_loaded(struct user_wait *wait)
 void receive_parcel(struct parcel *take)
 {
     struct stanza *s = take->stanza;
-    if (s->to.local.p == NULL) { /* results and errors for the server itself */
+    if (s->to.local.p == NULL) { /* a resource of the server itself has nothing; results and errors it gets end here */
+        if (stanza_is_request(s) && (take->flags & (PARCEL_COPY | PARCEL_NO_EVENTS)) == 0) send_back(stanza_error(s, "service-unavailable", NULL, NULL));
         ticket_done(take->ticket);
         stanza_unref(s);
         free(take);

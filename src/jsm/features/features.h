@@ -15,6 +15,7 @@ void disco_items_apply(const struct context *cx, struct effects *fx);
 void roster_get_apply(const struct context *cx, struct effects *fx);
 const char *roster_set_check(const struct context *cx, const char **text);
 void roster_set_apply(const struct context *cx, struct effects *fx);
+void roster_foreign_apply(const struct context *cx, struct effects *fx);
 /* presence.c */
 void presence_broadcast_apply(const struct context *cx, struct effects *fx);
 void presence_directed_apply(const struct context *cx, struct effects *fx);

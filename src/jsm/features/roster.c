@@ -161,3 +161,6 @@ void roster_set_apply(const struct context *cx, struct effects *fx)
     effect_reply(fx, stanza_result(cx->stanza, STR("")));
     effect_roster_push(fx, cx->user, item, STR_NONE);
 }
+
+/* RFC 6121, 2.3.3: only the account itself changes its roster. */
+void roster_foreign_apply(const struct context *cx, struct effects *fx) { effect_error(fx, cx, "forbidden", "A roster is changed by its own user."); }

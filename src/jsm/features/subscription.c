@@ -107,6 +107,17 @@ static void subscribe_in(const struct context *cx, struct effects *fx, const str
     effect_forward(fx, stanza_ref(stanza));
 }
 
+/* RFC 6121, 3.1.6, 3.2.3, 3.3.3: before the roster push, so that a client knows what the push comes of; to the sessions that are available or have asked for
+ * the roster. */
+static void to_sessions(const struct context *cx, struct effects *fx, const struct stanza *stanza)
+{
+    LIST_EACH(node, &cx->user->sessions)
+    {
+        struct session *s = CONTAINER_OF(node, struct session, node);
+        if (s->state == SESSION_OPEN && (s->interested || session_available(s))) effect_deliver(fx, s, stanza_ref(stanza), COPY_NONE);
+    }
+}
+
 void subscription_in_apply(const struct context *cx, struct effects *fx)
 {
     struct jid contact = jid_to_bare(cx->arena, &cx->stanza->from);
@@ -120,23 +131,23 @@ void subscription_in_apply(const struct context *cx, struct effects *fx)
         if (item == NULL || !item->ask || has(item, TO)) break;
         grant(item, TO);
         item->ask = false;
+        to_sessions(cx, fx, stanza);
         changed(cx, fx, item);
-        effect_forward(fx, stanza_ref(stanza));
         break;
     case PRESENCE_UNSUBSCRIBE:
         if (item == NULL || (!has(item, FROM) && item->pending_in == NULL)) break;
         presence_to_contact(cx, fx, &contact, false);
         pending_clear(item);
         take(item, FROM);
+        to_sessions(cx, fx, stanza);
         changed(cx, fx, item);
-        effect_forward(fx, stanza_ref(stanza));
         break;
     default: /* unsubscribed */
         if (item == NULL || (!has(item, TO) && !item->ask)) break;
         take(item, TO);
         item->ask = false;
+        to_sessions(cx, fx, stanza);
         changed(cx, fx, item);
-        effect_forward(fx, stanza_ref(stanza));
         break;
     }
     stanza_unref(stanza);
