@@ -175,6 +175,7 @@ static void end_sessions(uint32_t worker, void *arg)
         if (s == NULL) continue;
         if (s->c2s != NULL) c2s_set_session(s->c2s, NULL);
         session_end(s, false);
+        if ((s = session_get(ids[i])) != NULL) session_abandon(s);
     }
     free(ids);
     c2s_close_all("system-shutdown");

@@ -40,6 +40,7 @@ struct incoming {
     struct kept_verdict verdict;
     struct effects fx;
     bool fx_used;
+    bool returned; /* to its sender, at shutdown: nothing comes of it any more */
     bool looked_again; /* e_OFFLINE has passed already */
     bool reached; /* some session took it, or was refused it explicitly by HANDLE */
     struct delivery *deliveries;
@@ -159,6 +160,10 @@ static const struct stanza_row *row_of(const struct stanza *s)
 
 static void server_answered(struct incoming *in, const struct verdict *v)
 {
+    if (in->returned) {
+        incoming_finish(in);
+        return;
+    }
     if (v->kind != VERDICT_PASS) {
         verdict_keep(&in->verdict, v);
         incoming_refused(in);
@@ -258,7 +263,7 @@ static bool unsubscribed_broadcast(const struct incoming *in)
 /* All es_IN are answered and it is this stanza's turn: write. A session that has gone meanwhile is chosen anew (EVENTS.md). */
 static void copies_turn(struct incoming *in)
 {
-    if (unsubscribed_broadcast(in)) {
+    if (in->returned || unsubscribed_broadcast(in)) {
         incoming_finish(in);
         return;
     }
@@ -297,6 +302,10 @@ static void offline_stored(void *arg, const struct err *err)
 
 static void offline_turn(struct incoming *in)
 {
+    if (in->returned) {
+        incoming_finish(in);
+        return;
+    }
     if (in->verdict.kind != VERDICT_PASS) {
         incoming_refused(in);
         return;
@@ -396,6 +405,10 @@ static unsigned to_bare(const struct incoming *in, struct session *chosen[MAX_SE
 
 static void choose_sessions(struct incoming *in)
 {
+    if (in->returned) {
+        incoming_finish(in);
+        return;
+    }
     const struct stanza *s = in->stanza;
     if (in->user->flushing > 0 && s->kind == STANZA_MESSAGE && (in->parcel->flags & PARCEL_NO_EVENTS) == 0) {
         in->step = IN_FLUSH_WAIT;
@@ -423,6 +436,10 @@ static void choose_sessions(struct incoming *in)
 /* ---- arrival ---- */
 static void deliver_turn(struct incoming *in)
 {
+    if (in->returned) {
+        incoming_finish(in);
+        return;
+    }
     if (in->verdict.kind != VERDICT_PASS) {
         if (!never_refused(in->stanza)) {
             incoming_refused(in);
@@ -560,7 +577,8 @@ void incoming_refuse_all(const char *condition, const char *text)
     LIST_EACH_SAFE(node, next, &jsm->incoming)
     {
         struct incoming *in = CONTAINER_OF(node, struct incoming, node);
-        if (in->step == IN_STORING || in->step == IN_DONE || (in->parcel->flags & (PARCEL_COPY | PARCEL_NO_EVENTS)) != 0) continue;
+        if (in->step == IN_EFFECTS || in->step == IN_STORING || in->step == IN_DONE || (in->parcel->flags & (PARCEL_COPY | PARCEL_NO_EVENTS)) != 0) continue;
+        in->returned = true;
         if (in->stanza->kind != STANZA_PRESENCE) send_back(stanza_error(in->stanza, condition, "wait", text));
     }
 }

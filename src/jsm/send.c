@@ -30,6 +30,7 @@ struct outgoing {
     uint64_t since_us;
     struct effects fx;
     bool fx_used;
+    bool returned; /* to its sender, at shutdown: nothing comes of it any more */
 };
 
 static void outgoing_apply(struct outgoing *o);
@@ -120,6 +121,10 @@ static void outgoing_local(struct outgoing *o);
 
 static void server_answered(struct outgoing *o, const struct verdict *v)
 {
+    if (o->returned) {
+        outgoing_finish(o);
+        return;
+    }
     verdict_clear(&o->verdict);
     verdict_keep(&o->verdict, v);
     if (v->kind != VERDICT_PASS) {
@@ -177,6 +182,10 @@ static void outgoing_local(struct outgoing *o)
 /* es_OUT is answered and it is this stanza's turn. */
 static void outgoing_apply(struct outgoing *o)
 {
+    if (o->returned) {
+        outgoing_finish(o);
+        return;
+    }
     stages_mark(o->stanza->sid, STAGE_OUT_TURN);
     metric_observe_us(METRIC_STAGE_OUT_TIME, clock_us() - o->since_us);
     if (o->verdict.kind != VERDICT_PASS) {
@@ -245,6 +254,10 @@ void outgoing_start(struct session *s, struct list *node)
 {
     struct outgoing *o = CONTAINER_OF(node, struct outgoing, held);
     s->under_way++;
+    if (o->returned) {
+        outgoing_finish(o);
+        return;
+    }
     if (o->row != NULL && o->row->barrier) s->barrier = true;
     outgoing_ask(s, o);
 }
@@ -305,6 +318,7 @@ void outgoing_refuse_all(const char *condition, const char *text)
         struct outgoing *o = CONTAINER_OF(node, struct outgoing, node);
         struct session *s = session_get(o->session);
         if (s == NULL || o->step >= OUT_EFFECTS) continue;
+        o->returned = true;
         deliver_unchecked(s, stanza_error(o->stanza, condition, "wait", text));
     }
 }

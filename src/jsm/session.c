@@ -56,17 +56,38 @@ struct session *session_by_resource(const struct user *u, struct str resource)
     return NULL;
 }
 
-/* Unavailable presence the server makes itself raises no es_OUT; es_END is raised exactly once and nobody waits for it. */
+static struct stanza *last_presence(const struct session *s)
+{
+    return stanza_make(STANZA_PRESENCE, PRESENCE_UNAVAILABLE, &s->full, NULL, STR_NONE, STR(""));
+}
+
+/* Exactly once; nobody waits for the answer. */
+static void tell_end(struct session *s, const struct stanza *subject)
+{
+    if (s->end_told) return;
+    s->end_told = true;
+    struct question q = {.event = EVENT_es_END, .subject = subject, .session = s->full.full};
+    struct verdict now;
+    broker_raise(&q, &now);
+}
+
+void session_abandon(struct session *s)
+{
+    if (s->state != SESSION_ENDING) return;
+    struct stanza *subject = last_presence(s);
+    tell_end(s, subject);
+    stanza_unref(subject);
+}
+
+/* Unavailable presence the server makes itself raises no es_OUT. */
 static void session_gone(struct session *s)
 {
     state_move(&session_states, s->full.full.p, &s->state, SESSION_ENDED);
     list_remove(&s->node);
     imap_del(&jsm->sessions, s->id);
-    struct stanza *subject = stanza_make(STANZA_PRESENCE, PRESENCE_UNAVAILABLE, &s->full, NULL, STR_NONE, STR(""));
+    struct stanza *subject = last_presence(s);
     if (s->presence != NULL || s->directed.count > 0) presence_session_gone(s, subject);
-    struct question q = {.event = EVENT_es_END, .subject = subject, .session = s->full.full};
-    struct verdict now;
-    broker_raise(&q, &now);
+    tell_end(s, subject);
     stanza_unref(subject);
     log_info("jsm", "session '%s' has ended", s->full.full.p);
     struct list *node;

@@ -38,6 +38,7 @@ struct session {
     bool reading_stopped;
     /* ending */
     bool end_graceful;
+    bool end_told; /* es_END is raised */
     struct list end_waits; /* struct session_wait: what waits for this session to be gone */
 };
 struct session_wait {
@@ -104,6 +105,7 @@ struct session *session_by_resource(const struct user *u, struct str resource);
 static inline bool session_available(const struct session *s) { return s->presence != NULL && s->state == SESSION_OPEN; }
 /* The stream is gone or shall go: once what is under way has finished, unavailable presence and es_END, then the session is freed. */
 void session_end(struct session *s, bool graceful);
+void session_abandon(struct session *s); /* shutdown: raises es_END of one that has ended but waits for stanzas which will not finish */
 void session_kick(struct session *s, const char *condition, const char *text); /* closes the stream, then session_end */
 void session_finished_one(struct session *s); /* an outgoing stanza is done: barriers and a pending end may go on */
 void session_read_control(struct session *s); /* stops or restarts the reader by the number of open tickets */
