@@ -75,6 +75,13 @@ void effect_deliver(struct effects *fx, const struct session *to, struct stanza 
     e->copy = copy;
 }
 
+void effect_document(struct effects *fx, const char *area, struct str name, void (*fn)(struct effects *fx, struct str xml))
+{
+    fx->document_area = area;
+    fx->document_name = arena_str(fx->arena, name);
+    fx->document_fn = fn;
+}
+
 void effect_then(struct effects *fx, void (*fn)(uint64_t session), uint64_t session)
 {
     struct effect *e = effect_add(fx, EFFECT_THEN, NULL);
@@ -175,13 +182,34 @@ static void effects_committed(void *arg, const struct err *err)
         effects_send(fx);
         return;
     }
-    log_error("jsm", "cannot store a change of '%s': %s", fx->user->jid.full.p, err->text);
+    if (err->code == ERR_LIMIT)
+        log_info("jsm", "a change of '%s' is not stored: %s", fx->user->jid.full.p, err->text);
+    else
+        log_error("jsm", "cannot store a change of '%s': %s", fx->user->jid.full.p, err->text);
     user_reload(fx->user);
     fx->done(fx, err);
 }
 
+static void document_read(void *arg, struct str xml, const struct err *err)
+{
+    struct effects *fx = arg;
+    if (err != NULL) {
+        log_error("jsm", "cannot read the %s of '%s': %s", fx->document_area, fx->user->jid.full.p, err->text);
+        fx->done(fx, err);
+        return;
+    }
+    void (*fn)(struct effects *fx, struct str xml) = fx->document_fn;
+    fx->document_fn = NULL;
+    fn(fx, xml);
+    effects_run(fx);
+}
+
 void effects_run(struct effects *fx)
 {
+    if (fx->document_fn != NULL) {
+        store_document_load(fx->user->jid.bare, fx->document_area, fx->document_name, document_read, fx);
+        return;
+    }
     if (fx->batch == NULL) {
         effects_send(fx);
         return;

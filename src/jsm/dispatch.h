@@ -10,6 +10,7 @@ enum stanza_place { /* where a stanza is when its row is looked for */
     AT_ACCOUNT = 2, /* to the sender's own account (no `to`, or the own bare JID) */
     AT_CONTACT_OUT = 4, /* to somebody else, at the sender's side */
     AT_CONTACT_IN = 8, /* to a bare JID, at the recipient's side, from anyone */
+    AT_SESSION_IN = 16, /* to a full JID, at the recipient's side */
 };
 struct effects;
 struct context { /* what a feature sees; borrowed during the call */
@@ -43,6 +44,8 @@ void effect_forward(struct effects *fx, struct stanza *take); /* the stanza itse
 void effect_deliver(struct effects *fx, const struct session *to, struct stanza *take, enum event_copy copy); /* a copy for one session of this user */
 void effect_roster_push(struct effects *fx, struct user *u, const struct roster_item *item, struct str removed); /* item NULL: `removed` was removed */
 struct store_batch *effect_store(struct effects *fx, struct user *u); /* the batch committed before anything is sent */
+/* Before anything is stored or sent, a document of the user (store_document_load) is read; fn then adds the effects that depend on it. At most one. */
+void effect_document(struct effects *fx, const char *area, struct str name, void (*fn)(struct effects *fx, struct str xml));
 void effect_then(struct effects *fx, void (*fn)(uint64_t session), uint64_t session); /* after everything was sent */
 
 struct effects {
@@ -54,6 +57,9 @@ struct effects {
     struct ticket ticket;
     struct lane_entry *entry;
     struct stanza *forward;
+    void (*document_fn)(struct effects *fx, struct str xml); /* NULL: none is to be read */
+    const char *document_area;
+    struct str document_name;
     unsigned under_way; /* deliveries not finished, +1 while sending */
     const struct stanza *request; /* borrowed from the owner */
     void (*done)(struct effects *fx, const struct err *failed); /* once; failed: the commit failed and nothing was sent */

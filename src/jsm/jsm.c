@@ -1,5 +1,6 @@
 /* The session manager's workers, and what the daemon and the admin API ask of them: views, kicks, the drain. */
 #include "jsm/jsm.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/stages.h"
 #include "jsm/deliver.h"
@@ -15,6 +16,7 @@ void jsm_worker_start(const struct config *config)
 {
     jsm = x_calloc(1, sizeof(*jsm));
     jsm->config = config;
+    jsm->started_ms = clock_ms();
     list_init(&jsm->incoming);
     list_init(&jsm->outgoing);
 }

@@ -155,7 +155,7 @@ static void incoming_run_row(struct incoming *in)
 static const struct stanza_row *row_of(const struct stanza *s)
 {
     bool subscription = s->type == PRESENCE_SUBSCRIBED || s->type == PRESENCE_SUBSCRIBE || s->type == PRESENCE_UNSUBSCRIBE || s->type == PRESENCE_UNSUBSCRIBED;
-    return !jid_is_full(&s->to) || subscription || s->type == PRESENCE_PROBE ? dispatch_find(s, AT_CONTACT_IN) : NULL;
+    return dispatch_find(s, !jid_is_full(&s->to) || subscription || s->type == PRESENCE_PROBE ? AT_CONTACT_IN : AT_SESSION_IN);
 }
 
 static void server_answered(struct incoming *in, const struct verdict *v)

@@ -76,7 +76,9 @@ static void effects_done(struct effects *fx, const struct err *failed)
 {
     struct outgoing *o = CONTAINER_OF(fx, struct outgoing, fx);
     if (failed != NULL) {
-        deliver_unchecked(session_get(o->session), stanza_error(o->stanza, "internal-server-error", NULL, "The change could not be stored."));
+        bool limit = failed->code == ERR_LIMIT;
+        deliver_unchecked(session_get(o->session), stanza_error(o->stanza, limit ? "policy-violation" : "internal-server-error", NULL,
+                                                                limit ? "This is more than the service keeps for a user." : "The change could not be stored."));
     } else if (fx->forward != NULL) {
         struct stanza *forward = fx->forward;
         fx->forward = NULL;

@@ -72,10 +72,13 @@ struct user {
     struct map roster; /* bare JID -> struct roster_item */
     uint64_t roster_version;
     struct lane_set receiving;
+    uint64_t last_ms; /* when he was last there (XEP-0012) */
+    char *last_status; /* of his logout; NULL: none */
 };
 
 struct jsm_worker { /* one per worker thread */
     const struct config *config;
+    uint64_t started_ms;
     struct map users;
     struct imap sessions;
     uint64_t next_session;

@@ -75,6 +75,9 @@ static void user_fill(struct user *u, const struct store_user *data)
 {
     roster_clear(u);
     u->roster_version = data->roster_version;
+    free(u->last_status);
+    u->last_status = data->last_status.p != NULL ? str_dup(data->last_status) : NULL;
+    u->last_ms = data->last_ms;
     for (size_t i = 0; i < data->n_items; i++) {
         const struct store_roster_item *row = &data->items[i];
         struct roster_item *item = roster_make(u, row->jid);
@@ -149,6 +152,7 @@ void user_release(struct user *u)
     if (map_get(&jsm->users, u->jid.bare) == u) map_del(&jsm->users, u->jid.bare);
     roster_clear(u);
     lane_set_free(&u->receiving);
+    free(u->last_status);
     arena_free(u->arena);
     free(u);
     metric_add(METRIC_USERS_IN_MEMORY, -1);

@@ -54,8 +54,8 @@ struct store_user {
     size_t n_items;
     uint64_t roster_version;
     size_t offline_count;
-    uint64_t last_logout_ms; /* 0: never */
-    struct str last_status; /* of the unavailable presence then; absent: none */
+    uint64_t last_ms; /* when he was last there: his last logout, else (it was not noted) login, else the making of the account */
+    struct str last_status; /* of the unavailable presence of the last logout; absent: none */
     const struct str *blocked; /* JIDs of the block list (XEP-0191) */
     size_t n_blocked;
 };

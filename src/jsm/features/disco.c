@@ -5,13 +5,18 @@
 #define NS_DISCO_INFO "http://jabber.org/protocol/disco#info"
 #define NS_DISCO_ITEMS "http://jabber.org/protocol/disco#items"
 
-static const char *const server_features[] = {
-    NS_DISCO_INFO, NS_DISCO_ITEMS, "jabber:iq:roster", "msgoffline", "urn:xmpp:ping",
+enum { ON_SERVER = 1, ON_ACCOUNT = 2 };
+static const struct {
+    const char *var;
+    unsigned places;
+} features[] = {
+#define FEATURE(var, places, spec) {var, places},
+#include "tables/features.def"
+#undef FEATURE
 };
-static const char *const account_features[] = {NS_DISCO_INFO, NS_DISCO_ITEMS, "urn:xmpp:ping"};
 
 /* A contact's account is hidden from those who have no subscription to it: as RFC 6121, 8.5.2.1.3 has it for an account that takes no IQ. */
-static bool may_see(const struct context *cx)
+bool account_visible(const struct context *cx)
 {
     if (cx->session != NULL || jid_bare_eq(&cx->stanza->from, &cx->user->jid)) return true;
     const struct roster_item *item = roster_find(cx->user, cx->stanza->from.bare);
@@ -32,17 +37,16 @@ const char *disco_check(const struct context *cx, const char **text)
 
 void disco_info_apply(const struct context *cx, struct effects *fx)
 {
-    if (!may_see(cx)) {
+    if (!account_visible(cx)) {
         effect_error(fx, cx, "service-unavailable", NULL);
         return;
     }
     bool server = jid_present(&cx->stanza->to) && cx->stanza->to.local.p == NULL;
-    const char *const *features = server ? server_features : account_features;
-    size_t n = server ? sizeof(server_features) / sizeof(server_features[0]) : sizeof(account_features) / sizeof(account_features[0]);
     struct buf b = {0};
     buf_adds(&b, "<query xmlns='" NS_DISCO_INFO "'>");
     buf_adds(&b, server ? "<identity category='server' type='im' name='Signet'/>" : "<identity category='account' type='registered'/>");
-    for (size_t i = 0; i < n; i++) buf_addf(&b, "<feature var='%s'/>", features[i]);
+    for (size_t i = 0; i < sizeof(features) / sizeof(features[0]); i++)
+        if (features[i].places & (server ? ON_SERVER : ON_ACCOUNT)) buf_addf(&b, "<feature var='%s'/>", features[i].var);
     buf_adds(&b, "</query>");
     effect_reply(fx, stanza_result(cx->stanza, buf_str(&b)));
     buf_free(&b);
@@ -50,7 +54,7 @@ void disco_info_apply(const struct context *cx, struct effects *fx)
 
 void disco_items_apply(const struct context *cx, struct effects *fx)
 {
-    if (!may_see(cx)) {
+    if (!account_visible(cx)) {
         effect_error(fx, cx, "service-unavailable", NULL);
         return;
     }

@@ -11,6 +11,26 @@ void session_apply(const struct context *cx, struct effects *fx);
 const char *disco_check(const struct context *cx, const char **text);
 void disco_info_apply(const struct context *cx, struct effects *fx);
 void disco_items_apply(const struct context *cx, struct effects *fx);
+bool account_visible(const struct context *cx); /* may the requester know of this account's presence? */
+/* version.c, time.c */
+void version_apply(const struct context *cx, struct effects *fx);
+void time_apply(const struct context *cx, struct effects *fx);
+/* last.c */
+void last_server_apply(const struct context *cx, struct effects *fx);
+void last_account_apply(const struct context *cx, struct effects *fx);
+void last_session_apply(const struct context *cx, struct effects *fx);
+void last_note(const struct session *s, const struct stanza *unavailable); /* the session becomes unavailable: perhaps the user's logout */
+/* vcard.c */
+void vcard_get_apply(const struct context *cx, struct effects *fx);
+const char *vcard_set_check(const struct context *cx, const char **text);
+void vcard_set_apply(const struct context *cx, struct effects *fx);
+void vcard_foreign_apply(const struct context *cx, struct effects *fx);
+/* private.c */
+const char *private_get_check(const struct context *cx, const char **text);
+void private_get_apply(const struct context *cx, struct effects *fx);
+const char *private_set_check(const struct context *cx, const char **text);
+void private_set_apply(const struct context *cx, struct effects *fx);
+void private_foreign_apply(const struct context *cx, struct effects *fx);
 /* roster.c */
 void roster_get_apply(const struct context *cx, struct effects *fx);
 const char *roster_set_check(const struct context *cx, const char **text);

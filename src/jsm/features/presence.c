@@ -106,6 +106,7 @@ static void initial(const struct context *cx, struct effects *fx)
 static void became_unavailable(struct session *s, struct effects *fx, struct stanza *presence)
 {
     if (s->presence != NULL) {
+        last_note(s, presence);
         to_subscribers(fx, s->user, presence);
         to_own_sessions(fx, s->user, s, presence, false);
     }

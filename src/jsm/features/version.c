@@ -1,0 +1,7 @@
+/* Software version (XEP-0092): the name and the version. The operating system is nobody's business. */
+#include "jsm/features/features.h"
+
+void version_apply(const struct context *cx, struct effects *fx)
+{
+    effect_reply(fx, stanza_result(cx->stanza, STR("<query xmlns='jabber:iq:version'><name>Signet</name><version>" SIGNET_VERSION "</version></query>")));
+}
