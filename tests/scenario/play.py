@@ -1,0 +1,347 @@
+"""Plays scenario scripts: each step of each script given, against a running signetd. Says of a failing step its file, its line, what was expected and what
+came. docs/scenarios.md is the language's description; STEPS below is the language."""
+import argparse
+import pathlib
+import re
+import sys
+import xml.etree.ElementTree as ET
+
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
+
+import pattern
+from harness.compliance import handled, passed, passed_with, refused
+from script import Script, ScriptError
+from stage import STREAM_ERROR, Stage
+
+
+class Failed(Exception):
+    """A step did not go as the script says."""
+
+
+class Play:
+    def __init__(self, script):
+        self.script, self.words = script, {}
+        self.stage = Stage(script)
+
+    # ---- finding who is spoken of ----
+    def actor(self, name):
+        if name not in self.stage.actors:
+            raise Failed(f"there is no client '{name}' in [clients]")
+        return self.stage.actors[name]
+
+    def observer(self, name):
+        if name not in self.stage.observers:
+            raise Failed(f"there is no compliance server '{name}': name it in a section [compliance {name}]")
+        return self.stage.observers[name]
+
+    def online(self, name):
+        actor = self.actor(name)
+        if actor.client is None:
+            raise Failed(f"{name} is not connected")
+        return actor
+
+    def patterns(self, step):
+        try:
+            found = pattern.parse(step.block)
+        except ET.ParseError as e:
+            raise Failed(f"the XML below this step is wrong: {e}") from e
+        if not found:
+            raise Failed("this step needs XML below it")
+        return found
+
+    # ---- clients ----
+    def connects(self, step, name):
+        problem = self.stage.connect(self.actor(name)) or self.stage.connected(self.actor(name))
+        if problem:
+            raise Failed(f"{name} was refused: {problem}")
+
+    def begins(self, step, name):
+        self.stage.connect(self.actor(name), wait=False)
+
+    def refused_with(self, step, name, condition):
+        problem = self.stage.connected(self.actor(name))
+        if problem != condition:
+            raise Failed(f"expected a refusal with '{condition}', but " + (f"it was '{problem}'" if problem else f"{name} was let in"))
+
+    def is_connected(self, step, name):
+        problem = self.stage.connected(self.actor(name))
+        if problem:
+            raise Failed(f"{name} was refused: {problem}")
+
+    def online_now(self, step, name):
+        self.connects(step, name)
+        self.actor(name).client.available()
+
+    def disconnects(self, step, name):
+        self.stage.disconnect(self.online(name))
+
+    def is_cut(self, step, name):
+        self.stage.disconnect(self.online(name), cut=True)
+
+    def gives_up(self, step, name):
+        self.stage.give_up(self.actor(name))
+
+    def is_put_out(self, step, name, condition):
+        actor = self.online(name)
+        self.stage.until(lambda: actor.ended)
+        if not actor.ended or not actor.inbox or actor.inbox[-1].tag != STREAM_ERROR:
+            raise Failed(f"{name}'s stream was not ended with an error; {self.held(actor.inbox)}")
+        found = pattern.short(actor.inbox.pop()[0].tag)
+        actor.client = None
+        if found != condition:
+            raise Failed(f"expected the stream error '{condition}', but it was '{found}'")
+
+    def sends(self, step, name):
+        actor = self.online(name)
+        try:
+            text = pattern.fill(step.block, self.words)
+        except KeyError as e:
+            raise Failed(f"nothing that came has been called {{{e.args[0]}}}") from e
+        self.patterns(step)
+        actor.client.send(re.sub(r"\n\s*", "", text))
+
+    def receives(self, step, name, also=None):
+        actor = self.online(name)
+        for wanted in self.patterns(step):
+            self.one_received(actor, wanted, also)
+
+    def one_received(self, actor, wanted, also):
+        def first():
+            if not also:
+                return actor.inbox[0] if actor.inbox else None
+            return next((e for e in actor.inbox if pattern.why_not(wanted, e, dict(self.words)) is None), None)
+        self.stage.until(lambda: first() is not None)
+        came = first()
+        if came is None:
+            raise Failed(f"expected:\n{pattern.show(wanted)}\n{self.held(actor.inbox)}")
+        reason = pattern.why_not(wanted, came, self.words)
+        if reason is not None:
+            raise Failed(f"expected:\n{pattern.show(wanted)}\ncame:\n{pattern.show(came)}\n{reason}")
+        actor.inbox.remove(came)
+
+    @staticmethod
+    def held(inbox):
+        return "nothing came" if not inbox else "there is only:\n" + "\n".join(pattern.show(e) for e in inbox)
+
+    def receives_nothing(self, step, name):
+        self.stage.settle()
+        actor = self.actor(name)
+        if actor.inbox:
+            raise Failed("came:\n" + "\n".join(pattern.show(e) for e in actor.inbox))
+
+    def nobody_receives(self, step):
+        self.stage.settle()
+        for actor in self.stage.actors.values():
+            if actor.inbox:
+                raise Failed(f"{actor.name} received:\n" + "\n".join(pattern.show(e) for e in actor.inbox))
+
+    def roster_is(self, step, name):
+        self.stage.settle()
+        items, wanted = self.stage.roster(self.actor(name)), []
+        if step.block.strip():
+            wanted = list(pattern.parse("<query xmlns='jabber:iq:roster'>" + step.block + "</query>")[0])
+        for one in wanted:
+            same = [i for i in items if i.get("jid") == one.get("jid")]
+            reason = pattern.why_not(one, same[0], dict(self.words), False) if same else "there is no such item"
+            if reason is not None:
+                raise Failed(f"expected:\n{pattern.show(one)}\n{reason}; the roster is:\n" + "\n".join(pattern.show(i) for i in items))
+            items.remove(same[0])
+        if items:
+            raise Failed("there is also:\n" + "\n".join(pattern.show(i) for i in items))
+
+    # ---- compliance servers ----
+    def is_asked(self, step, name, also, event, session, again, label):
+        observer = self.observer(name)
+        wanted = self.patterns(step)[0] if step.block.strip() else None
+
+        before = observer.last
+
+        def reason(e):
+            if again and e.id != before.id:
+                return f"this is event {e.id}, not {before.id} once more"
+            if e.name != event:
+                return f"asked about {e.name}, not {event}"
+            if session and e.attributes.get("session") != session:
+                return f"asked for session {e.attributes.get('session')}, not {session}"
+            return pattern.why_not(wanted, e.stanza, dict(self.words)) if wanted is not None else None
+
+        def first():
+            if not also:
+                return observer.inbox[0] if observer.inbox else None
+            return next((e for e in list(observer.inbox) if reason(e) is None), None)
+        self.stage.until(lambda: first() is not None)
+        came = first()
+        if came is None:
+            raise Failed(f"{name} was not asked about {event}; it was asked: {[e.name for e in observer.inbox] or 'nothing'}")
+        why = reason(came)
+        if why is not None:
+            raise Failed((f"expected:\n{pattern.show(wanted)}\n" if wanted is not None else "") + f"came, with {came.name}:\n{pattern.show(came.stanza)}\n{why}")
+        if wanted is not None:
+            pattern.why_not(wanted, came.stanza, self.words)
+        observer.inbox.remove(came)
+        observer.last = came
+        if label:
+            observer.named[label] = came
+
+    def asked_nothing(self, step, name):
+        self.stage.settle()
+        inbox = self.observer(name).inbox
+        if inbox:
+            raise Failed("it was asked:\n" + "\n".join(f"  {e.name}\n{pattern.show(e.stanza)}" for e in inbox))
+
+    def answers(self, step, name, label, answer):
+        observer = self.observer(name)
+        event = observer.named.get(label) if label else observer.last
+        if event is None:
+            raise Failed(f"{name} was not asked anything" + (f" called {label}" if label else ""))
+        observer.answer(event, self.answer_text(step, event, answer))
+
+    def answer_text(self, step, event, answer):
+        block = re.sub(r"\n\s*", "", pattern.fill(step.block, self.words).strip())
+        with_ns = re.sub(r"^<(\w+)", r"<\1 xmlns='jabber:client'", block)
+        words = answer.rstrip(":").split()
+        if answer == "PASS":
+            return passed(event)
+        if answer == "PASS with:":
+            return passed_with(event, with_ns)
+        if answer in ("HANDLE", "HANDLE with:"):
+            return handled(event, with_ns)
+        if words[0] == "error" and len(words) == 2:
+            return refused(event, words[1], block)
+        if answer == "nothing":
+            return None
+        raise Failed(f"'{answer}' is no answer; there are PASS, PASS with:, HANDLE, HANDLE with:, error CONDITION, nothing")
+
+    def passes_everything(self, step, name):
+        observer = self.observer(name)
+        observer.passes_all = True
+        for event in list(observer.unanswered):
+            observer.answer(event, passed(event))
+        observer.inbox.clear()
+
+    def asks_again(self, step, name):
+        self.stage.settle()
+        self.observer(name).passes_all = False
+
+    def leaves(self, step, name):
+        observer = self.observer(name)
+        self.stage.live = False
+        observer.unanswered.clear()
+        observer.server.leave()
+        self.stage.service.wait_link(observer.component, "GONE")
+
+    def dies(self, step, name):
+        observer = self.observer(name)
+        self.stage.live = False
+        observer.unanswered.clear()
+        observer.server.cut()
+
+    def returns(self, step, name):
+        observer = self.observer(name)
+        before = observer.server.connections
+        observer.server.listen()
+        self.stage.until(lambda: observer.server.connections > before, 20)
+        self.stage.service.wait_link(observer.component, "ACTIVE")
+        self.stage.live = True
+
+    # ---- the whole ----
+    def left_over(self):
+        """A script speaks of everything that comes: what it does not is a failure at its end."""
+        self.stage.settle()
+        for actor in self.stage.actors.values():
+            if actor.inbox:
+                raise Failed(f"at the end {actor.name} had also received:\n" + "\n".join(pattern.show(e) for e in actor.inbox))
+        for observer in self.stage.observers.values():
+            if observer.inbox:
+                raise Failed(f"at the end {observer.name} had also been asked: " + ", ".join(e.name for e in observer.inbox))
+
+    def step(self, step):
+        for form, method in STEPS:
+            match = form.fullmatch(step.text)
+            if match:
+                method(self, step, **match.groupdict())
+                return
+        raise Failed("there is no such step; docs/scenarios.md lists them")
+
+    def run(self):
+        for step in self.script.steps:
+            try:
+                self.step(step)
+            except (Failed, AssertionError) as e:
+                return f"{self.script.path}:{step.line}: {step.text}\n{e}"
+        try:
+            self.left_over()
+        except (Failed, AssertionError) as e:
+            return f"{self.script.path}: {e}"
+        return None
+
+
+def form(text):
+    """'NAME sends:' and the like as a regular expression."""
+    kinds = {"NAME": r"(?P<name>[\w' ]+?)", "CONDITION": r"(?P<condition>[a-z-]+)", "EVENT": r"(?P<event>\w+)", "ANSWER": r"(?P<answer>[A-Za-z: -]+)",
+             "SESSION": r"(?P<session>\S+?)", "LABEL": r"(?P<label>\w+)", "ALSO": r"(?P<also> also)?"}
+    return re.compile(re.sub("|".join(kinds), lambda m: kinds[m[0]], text))
+
+
+STEPS = [(form(text), method) for text, method in (
+    ("NAME connects", Play.connects),
+    ("NAME begins to connect", Play.begins),
+    ("NAME is connected", Play.is_connected),
+    ("NAME is refused with CONDITION", Play.refused_with),
+    ("NAME is online", Play.online_now),
+    ("NAME disconnects", Play.disconnects),
+    ("NAME is cut off", Play.is_cut),
+    ("NAME gives up", Play.gives_up),
+    ("NAME is put out with CONDITION", Play.is_put_out),
+    ("NAME sends:", Play.sends),
+    ("Nobody receives anything", Play.nobody_receives),
+    ("NAMEALSO receives:", Play.receives),
+    ("NAME receives nothing", Play.receives_nothing),
+    ("NAME's roster is empty", Play.roster_is),
+    ("NAME's roster is:", Play.roster_is),
+    ("NAME is asked nothing", Play.asked_nothing),
+    (r"NAME isALSO asked EVENT(?: for SESSION)?(?P<again> again)?(?: \(LABEL\))?:?", Play.is_asked),
+    ("NAME passes everything", Play.passes_everything),
+    ("NAME asks again", Play.asks_again),
+    (r"NAME answers (?:LABEL with )?ANSWER", Play.answers),
+    ("NAME leaves", Play.leaves),
+    ("NAME dies", Play.dies),
+    ("NAME returns", Play.returns),
+)]
+
+
+def play(path, verbose):
+    """True when all went as written."""
+    try:
+        script = Script(path)
+    except ScriptError as e:
+        print(e)
+        return False
+    one = Play(script)
+    problem = one.run()
+    log = one.stage.service.log().splitlines()[-25:] if problem else []
+    try:
+        one.stage.close()
+    except AssertionError as e:
+        problem = problem or f"{path}: {e}"
+    if problem:
+        print(problem)
+        print("the end of signetd's log:\n  " + "\n  ".join(log))
+    elif verbose:
+        print(f"{path.name}: {script.title} ({script.shows})")
+    return problem is None
+
+
+def main():
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("-v", "--verbose", action="store_true")
+    arguments.add_argument("scripts", nargs="+", type=pathlib.Path)
+    chosen = arguments.parse_args()
+    failed = [path for path in chosen.scripts if not play(path, chosen.verbose)]
+    if failed:
+        print(f"{len(failed)} of {len(chosen.scripts)} scripts failed: {' '.join(p.name for p in failed)}")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
