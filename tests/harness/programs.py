@@ -50,7 +50,7 @@ class Program:
         end = time.monotonic() + seconds * SLOW
         while True:
             line = self._next(end)
-            if not line:
+            if line is None or line is False:
                 raise AssertionError(f"{'ended' if line is None else 'time is up'} without {part!r}: {self.lines}")
             if part in line:
                 return line
@@ -62,7 +62,7 @@ class Program:
         except subprocess.TimeoutExpired:
             raise AssertionError(f"still running: {self.lines}") from None
         end = time.monotonic() + 5
-        while self._next(end):
+        while self._next(end) not in (None, False):
             pass
         return status
 

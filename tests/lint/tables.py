@@ -249,7 +249,7 @@ EXIT_CODES = [('0', 'done'), ('1', 'refused by signetd, which says why'), ('2', 
 
 COMMAND_EXAMPLES = [
     'signetctl user add romeo@example.com --generate',
-    'signetctl compliance server add archive --host archive.example.com --port 7999 --tls on',
+    'signetctl compliance server add archive --host archive.example.com --port 7999 --tls on --password-file archive.password',
     'signetctl compliance assignment add archive',
     'signetctl events watch --event es_OUT',
 ]
