@@ -12,6 +12,7 @@
 #include "base/metric.h"
 #include "base/state.h"
 #include <assert.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -63,6 +64,13 @@ void conn_set_limits(struct conn *c, size_t out_high_bytes, size_t out_max_bytes
 {
     c->out_high = out_high_bytes;
     c->out_max = out_max_bytes;
+}
+
+void conn_set_peer_timeout(struct conn *c, unsigned ms)
+{
+    uv_os_fd_t fd;
+    if (ms == 0 || uv_fileno((const uv_handle_t *)&c->tcp, &fd) != 0) return;
+    if (setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &ms, sizeof ms) != 0) log_debug("io", "%s: no time limit for acknowledgements", c->peer);
 }
 
 void conn_name_peer(struct conn *c)

@@ -34,6 +34,9 @@ struct conn *conn_dial(const char *host, uint16_t port, const char *log_area, co
 void conn_set_owner(struct conn *c, const struct conn_ops *ops, void *owner);
 void conn_set_limits(struct conn *c, size_t out_high_bytes, size_t out_max_bytes); /* beyond max: closed with ERR_LIMIT */
 
+/* Cuts the connection when the peer has not acknowledged, or not taken, what was sent for so long; 0: as the system does. */
+void conn_set_peer_timeout(struct conn *c, unsigned ms);
+
 void conn_write(struct conn *c, const void *p, size_t n); /* copies; ignored when closing */
 struct buf *conn_out(struct conn *c); /* the plain-text output buffer, to append to directly; then call conn_wrote() */
 void conn_wrote(struct conn *c); /* schedules the write at the end of this turn */
@@ -44,12 +47,15 @@ void conn_resume(struct conn *c); /* offers kept bytes (from the loop, never bef
 void conn_close(struct conn *c); /* flushes what is pending (at most 5 s), sends TLS close_notify and FIN, then on_closed with why NULL */
 void conn_abort(struct conn *c, const struct err *why); /* at once, RST if unsent; on_closed comes from the loop */
 
-/* TLS begins with the next byte. Kept plain-text bytes must be none (the caller refuses injected ones). name: SNI/verification on the client side. */
+/* TLS begins with the next byte. Kept plain-text bytes must be none (the caller refuses injected ones). name: on the client side for SNI and
+ * verification, on the server side the domain whose certificate is shown unless SNI names another; may be NULL there. */
 must_check int conn_start_tls(struct conn *c, struct tls_context *ctx, bool server, const char *name, struct err *err);
 bool conn_is_tls(const struct conn *c);
 /* RFC 9266 "EXPORTER-Channel-Binding" 32 bytes; false when not TLS 1.3 (use conn_tls_unique then). */
 bool conn_tls_exporter(const struct conn *c, unsigned char out[32]);
 size_t conn_tls_unique(const struct conn *c, unsigned char *out, size_t max); /* 0: none */
+/* Adds the addresses a verified client certificate names, each with a NUL behind it: XMPP addresses (id-on-xmppAddr), then e-mail addresses. Returns how many. */
+unsigned conn_tls_client_addresses(const struct conn *c, struct buf *out);
 const char *conn_tls_version(const struct conn *c); /* "TLSv1.3" or NULL */
 const char *conn_peer(const struct conn *c); /* "192.0.2.1:52110", "[2001:db8::1]:5222" */
 

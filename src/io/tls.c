@@ -3,8 +3,10 @@
  * TLS 1.2 at least, forward secrecy and AEAD only, no compression, no renegotiation, and no session tickets: XMPP connections live long, so
  * resumption gains little, and without it a stolen ticket key opens nothing. Idle sessions give their record buffers back. */
 #include "io/tls.h"
+#include "base/map.h"
 #include "io/private.h"
 #include <arpa/inet.h>
+#include <idn2.h>
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
 #include <stdio.h>
@@ -17,6 +19,7 @@ enum { ALPN_MAX = 64 };
 struct tls_context {
     _Atomic unsigned refs;
     SSL_CTX *ctx;
+    struct map domains; /* server: SSL_CTX by domain, in A-labels and small letters */
     bool server, verify_host;
     unsigned char alpn[ALPN_MAX + 1]; /* as on the wire: length, name */
     unsigned alpn_len;
@@ -47,7 +50,7 @@ static int no_passphrase(char *buf, int size, int writing, void *arg)
     return -1;
 }
 
-static struct tls_context *context_new(const SSL_METHOD *method, bool server, struct err *err)
+static SSL_CTX *ctx_new(const SSL_METHOD *method, struct err *err)
 {
     SSL_CTX *ctx = SSL_CTX_new(method);
     if (ctx == NULL || SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION) != 1 || SSL_CTX_set_cipher_list(ctx, ciphers_12) != 1) {
@@ -61,9 +64,15 @@ static struct tls_context *context_new(const SSL_METHOD *method, bool server, st
     SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET | SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION);
     SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
     SSL_CTX_set_default_passwd_cb(ctx, no_passphrase);
+    return ctx;
+}
+
+static struct tls_context *context_new(SSL_CTX *take, bool server)
+{
+    if (take == NULL) return NULL;
     struct tls_context *t = x_calloc(1, sizeof *t);
     atomic_init(&t->refs, 1);
-    t->ctx = ctx;
+    t->ctx = take;
     t->server = server;
     return t;
 }
@@ -77,6 +86,36 @@ static int select_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_l
     if (SSL_select_next_proto(&chosen, out_len, t->alpn, t->alpn_len, in, in_len) != OPENSSL_NPN_NEGOTIATED) return SSL_TLSEXT_ERR_ALERT_FATAL;
     *out = chosen;
     return SSL_TLSEXT_ERR_OK;
+}
+
+/* Malloc'ed; NULL: no domain name. */
+static char *domain_key(const char *domain)
+{
+    char *ascii = NULL;
+    if (idn2_to_ascii_8z(domain, &ascii, IDN2_NONTRANSITIONAL) != IDN2_OK) return NULL;
+    char *key = x_strdup(ascii);
+    idn2_free(ascii);
+    for (char *p = key; *p != '\0'; p++)
+        if (*p >= 'A' && *p <= 'Z') *p = (char)(*p - 'A' + 'a');
+    return key;
+}
+
+static SSL_CTX *domain_ctx(const struct tls_context *t, const char *domain)
+{
+    if (t->domains.count == 0 || domain == NULL) return NULL;
+    char *key = domain_key(domain);
+    SSL_CTX *ctx = key == NULL ? NULL : map_get(&t->domains, str_of(key));
+    free(key);
+    return ctx;
+}
+
+/* A name without a certificate of its own gets the one chosen before, the default one mostly: the client decides whether that will do. */
+static int select_domain(SSL *ssl, int *alert, void *arg)
+{
+    (void)alert;
+    SSL_CTX *ctx = domain_ctx(arg, SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name));
+    if (ctx == NULL) return SSL_TLSEXT_ERR_NOACK;
+    return SSL_set_SSL_CTX(ssl, ctx) != NULL ? SSL_TLSEXT_ERR_OK : SSL_TLSEXT_ERR_ALERT_FATAL;
 }
 
 static int load_pair(SSL_CTX *ctx, const char *cert_path, const char *key_path, struct err *err)
@@ -99,6 +138,23 @@ static int load_pair(SSL_CTX *ctx, const char *cert_path, const char *key_path, 
     return 0;
 }
 
+/* The server's side for one certificate. All those of a context are alike in everything else, since OpenSSL takes some of it from the first and
+ * some from the one chosen by SNI. */
+static SSL_CTX *server_ctx_new(struct tls_context *t, const char *cert_path, const char *key_path, struct err *err)
+{
+    SSL_CTX *ctx = ctx_new(TLS_server_method(), err);
+    if (ctx == NULL) return NULL;
+    SSL_CTX_set_options(ctx, SSL_OP_CIPHER_SERVER_PREFERENCE);
+    SSL_CTX_set_num_tickets(ctx, 0);
+    SSL_CTX_set_dh_auto(ctx, 1);
+    if (t->alpn_len > 0) SSL_CTX_set_alpn_select_cb(ctx, select_alpn, t);
+    SSL_CTX_set_tlsext_servername_callback(ctx, select_domain);
+    SSL_CTX_set_tlsext_servername_arg(ctx, t);
+    if (load_pair(ctx, cert_path, key_path, err) == 0) return ctx;
+    SSL_CTX_free(ctx);
+    return NULL;
+}
+
 struct tls_context *tls_server_new(const char *cert_path, const char *key_path, const char *alpn, struct err *err)
 {
     size_t n = alpn == NULL ? 0 : strlen(alpn);
@@ -106,42 +162,82 @@ struct tls_context *tls_server_new(const char *cert_path, const char *key_path, 
         err_set(err, ERR_INVALID, "the protocol name \"%s\" is longer than %d bytes", alpn, ALPN_MAX);
         return NULL;
     }
-    struct tls_context *t = context_new(TLS_server_method(), true, err);
-    if (t == NULL) return NULL;
-    SSL_CTX_set_options(t->ctx, SSL_OP_CIPHER_SERVER_PREFERENCE);
-    SSL_CTX_set_num_tickets(t->ctx, 0);
-    SSL_CTX_set_dh_auto(t->ctx, 1);
-    if (load_pair(t->ctx, cert_path, key_path, err) != 0) {
-        tls_unref(t);
-        return NULL;
-    }
+    struct tls_context *t = x_calloc(1, sizeof *t);
+    atomic_init(&t->refs, 1);
+    t->server = true;
     if (n > 0) {
         t->alpn[0] = (unsigned char)n;
         memcpy(t->alpn + 1, alpn, n);
         t->alpn_len = (unsigned)n + 1;
-        SSL_CTX_set_alpn_select_cb(t->ctx, select_alpn, t);
     }
-    return t;
+    t->ctx = server_ctx_new(t, cert_path, key_path, err);
+    if (t->ctx != NULL) return t;
+    tls_unref(t);
+    return NULL;
 }
 
-struct tls_context *tls_client_new(const char *ca_path, bool verify_host, struct err *err)
+int tls_server_add(struct tls_context *t, const char *domain, const char *cert_path, const char *key_path, struct err *err)
 {
-    struct tls_context *t = context_new(TLS_client_method(), false, err);
-    if (t == NULL) return NULL;
+    char *name = domain_key(domain);
+    if (name == NULL) return err_set(err, ERR_INVALID, "'%s' is no domain a certificate can be asked for by", domain);
+    SSL_CTX *ctx = server_ctx_new(t, cert_path, key_path, err);
+    if (ctx != NULL) SSL_CTX_free(map_put(&t->domains, str_of(name), ctx));
+    free(name);
+    return ctx != NULL ? 0 : -1;
+}
+
+/* Whatever the client's certificate is worth, the handshake goes on: it may still log in with a password. SSL_get_verify_result() keeps the finding. */
+static int accept_any(int ok, X509_STORE_CTX *store)
+{
+    (void)ok;
+    (void)store;
+    return 1;
+}
+
+/* NULL: the system's. */
+static int load_authorities(SSL_CTX *ctx, const char *ca_path, struct err *err)
+{
     struct stat st;
     int rc;
     ERR_clear_error();
     if (ca_path == NULL) {
-        rc = SSL_CTX_set_default_verify_paths(t->ctx);
+        rc = SSL_CTX_set_default_verify_paths(ctx);
     } else if (stat(ca_path, &st) == 0 && S_ISDIR(st.st_mode)) {
-        rc = SSL_CTX_load_verify_dir(t->ctx, ca_path);
+        rc = SSL_CTX_load_verify_dir(ctx, ca_path);
     } else {
-        rc = SSL_CTX_load_verify_file(t->ctx, ca_path);
+        rc = SSL_CTX_load_verify_file(ctx, ca_path);
     }
-    if (rc != 1) {
-        char text[200];
-        tls_error_text(NULL, text, sizeof text);
-        err_set(err, ERR_INVALID, "cannot use the trusted certificates %s: %s", ca_path == NULL ? "of the system" : ca_path, text);
+    if (rc == 1) return 0;
+    char text[200];
+    tls_error_text(NULL, text, sizeof text);
+    return err_set(err, ERR_INVALID, "cannot use the trusted certificates %s: %s", ca_path == NULL ? "of the system" : ca_path, text);
+}
+
+static int ask_clients(SSL_CTX *ctx, const char *ca_path, struct err *err)
+{
+    if (load_authorities(ctx, ca_path, err) != 0) return -1;
+    struct stat st;
+    if (stat(ca_path, &st) == 0 && !S_ISDIR(st.st_mode)) SSL_CTX_set_client_CA_list(ctx, SSL_load_client_CA_file(ca_path)); /* a hint for clients that have several */
+    SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER | SSL_VERIFY_CLIENT_ONCE, accept_any);
+    return 0;
+}
+
+int tls_server_ask_clients(struct tls_context *t, const char *ca_path, struct err *err)
+{
+    size_t it = 0;
+    struct str key;
+    void *ctx;
+    if (ask_clients(t->ctx, ca_path, err) != 0) return -1;
+    while (map_next(&t->domains, &it, &key, &ctx))
+        if (ask_clients(ctx, ca_path, err) != 0) return -1;
+    return 0;
+}
+
+struct tls_context *tls_client_new(const char *ca_path, bool verify_host, struct err *err)
+{
+    struct tls_context *t = context_new(ctx_new(TLS_client_method(), err), false);
+    if (t == NULL) return NULL;
+    if (load_authorities(t->ctx, ca_path, err) != 0) {
         tls_unref(t);
         return NULL;
     }
@@ -161,6 +257,11 @@ struct tls_context *tls_ref(struct tls_context *t)
 void tls_unref(struct tls_context *t)
 {
     if (t == NULL || atomic_fetch_sub_explicit(&t->refs, 1, memory_order_acq_rel) != 1) return;
+    size_t it = 0;
+    struct str key;
+    void *ctx;
+    while (map_next(&t->domains, &it, &key, &ctx)) SSL_CTX_free(ctx);
+    map_free(&t->domains);
     SSL_CTX_free(t->ctx);
     free(t);
 }
@@ -211,7 +312,8 @@ SSL *tls_session_new(struct tls_context *ctx, bool server, const char *name, str
         return NULL;
     }
     ERR_clear_error();
-    SSL *ssl = SSL_new(ctx->ctx);
+    SSL_CTX *own = server ? domain_ctx(ctx, name) : NULL;
+    SSL *ssl = SSL_new(own != NULL ? own : ctx->ctx);
     BIO *in = BIO_new(BIO_s_mem());
     BIO *out = BIO_new(BIO_s_mem());
     if (ssl == NULL || in == NULL || out == NULL || (!server && name != NULL && set_name(ctx, ssl, name) != 0) ||

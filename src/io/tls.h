@@ -7,6 +7,10 @@
 struct tls_context; /* refcounted, shareable between threads */
 /* Server side: certificate chain and key (PEM). alpn: "xmpp-client" or NULL. TLS 1.2 or later (RFC 7590). */
 must_check struct tls_context *tls_server_new(const char *cert_path, const char *key_path, const char *alpn, struct err *err);
+/* A further certificate, for clients that ask for this domain: by SNI, or by the name given to conn_start_tls(). Before the first connection. */
+must_check int tls_server_add(struct tls_context *t, const char *domain, const char *cert_path, const char *key_path, struct err *err);
+/* Asks clients for a certificate, which they need not have; one issued under ca_path (PEM file or folder) counts. After the last tls_server_add(). */
+must_check int tls_server_ask_clients(struct tls_context *t, const char *ca_path, struct err *err);
 /* Client side: ca_path NULL: the system's; verify_host: check the peer's name (RFC 6125). */
 must_check struct tls_context *tls_client_new(const char *ca_path, bool verify_host, struct err *err);
 struct tls_context *tls_ref(struct tls_context *t);

@@ -8,6 +8,7 @@
 #include "io/worker.h"
 #include "jsm/jsm.h"
 #include "router/route.h"
+#include "signetd/certificates.h"
 #include "store/store.h"
 #include "xml/parser.h"
 #include "xmpp/c2s.h"
@@ -30,7 +31,6 @@ struct daemon {
     struct config config;
     char *node;
     struct tls_context *tls;
-    char *cert_path, *key_path;
     bool check_only, print_config;
 };
 
@@ -47,7 +47,7 @@ static void usage(FILE *out)
           "  -h, --help            this text\n"
           "  -V, --version         the version\n"
           "\n"
-          "Signals: TERM and INT stop orderly; HUP reopens the log and reads the certificate anew.\n",
+          "Signals: TERM and INT stop orderly; HUP reopens the log and reads the certificates anew.\n",
           out);
 }
 
@@ -94,52 +94,18 @@ static char *node_name(const struct config *config)
     return x_strdup(host);
 }
 
-static char *in_data_dir(const struct config *config, const char *name)
-{
-    struct buf path = {0};
-    buf_addf(&path, "%s/%s", config->server_data_dir, name);
-    char *out = x_strdup(buf_cstr(&path));
-    buf_free(&path);
-    return out;
-}
-
-static int load_certificate(struct daemon *d, struct err *err)
-{
-    const struct config *config = &d->config;
-    if ((config->tls_certificate[0] == '\0') != (config->tls_key[0] == '\0'))
-        return err_set(err, ERR_INVALID, "tls.certificate and tls.key go together: set both, or neither for a self-signed certificate");
-    if (config->tls_certificate[0] != '\0') {
-        d->cert_path = x_strdup(config->tls_certificate);
-        d->key_path = x_strdup(config->tls_key);
-    } else {
-        d->cert_path = in_data_dir(config, "self-signed.crt");
-        d->key_path = in_data_dir(config, "self-signed.key");
-        char *list = x_strdup(config->server_domains), *save = NULL;
-        const char *domains[64];
-        unsigned n = 0;
-        for (char *word = strtok_r(list, " \t", &save); word != NULL && n < 64; word = strtok_r(NULL, " \t", &save)) domains[n++] = word;
-        bool made = false;
-        int rc = tls_self_signed(d->cert_path, d->key_path, domains, n, &made, err);
-        free(list);
-        if (rc != 0) return -1;
-        log_notice("tls", "%s self-signed certificate %s: clients cannot verify it; set tls.certificate and tls.key for real use", made ? "made a" : "using the", d->cert_path);
-    }
-    d->tls = tls_server_new(d->cert_path, d->key_path, "xmpp-client", err);
-    return d->tls != NULL ? 0 : -1;
-}
-
-static void reload_certificate(struct daemon *d)
+static void reload_certificates(struct daemon *d)
 {
     struct err err;
-    struct tls_context *fresh = tls_server_new(d->cert_path, d->key_path, "xmpp-client", &err);
+    struct tls_context *fresh = certificates_load(&d->config, &err);
     if (fresh == NULL) {
-        log_error("tls", "the certificate was not reloaded, the old one stays: %s", err.text);
+        log_error("tls", "the certificates were not reloaded, the old ones stay: %s", err.text);
         return;
     }
     c2s_set_tls(fresh);
     tls_unref(d->tls);
     d->tls = fresh;
-    log_notice("tls", "certificate %s reloaded", d->cert_path);
+    log_notice("tls", "certificates reloaded");
 }
 
 static struct daemon the_daemon = {.config_path = DEFAULT_CONFIG};
@@ -204,7 +170,7 @@ static int start(struct daemon *d, struct err *err)
     if (store_start(config, err) != 0) return -1;
     uint32_t boot = store_boot_number();
     stanza_ids_start(boot);
-    if (load_certificate(d, err) != 0) return -1;
+    if ((d->tls = certificates_load(config, err)) == NULL) return -1;
     if (router_start(config, &jsm_router_ops, err) != 0) return -1;
     if (broker_start(config, d->node, boot, err) != 0) return -1;
     if (c2s_start(config, &jsm_c2s_ops, d->tls, err) != 0) return -1;
@@ -226,7 +192,7 @@ static void run(struct daemon *d, const sigset_t *signals)
         struct err err;
         sd_notify(0, "RELOADING=1");
         if (log_reopen(&err) != 0) log_error("signetd", "the log could not be reopened: %s", err.text);
-        reload_certificate(d);
+        reload_certificates(d);
         sd_notify(0, "READY=1");
     }
 }
@@ -288,8 +254,6 @@ int main(int argc, char **argv)
     stop(d);
     log_notice("signetd", "stopped");
     free(d->node);
-    free(d->cert_path);
-    free(d->key_path);
     config_free(&d->config);
     log_stop();
     return 0;

@@ -18,17 +18,18 @@
 #define C2S_WORKERS_MAX 256 /* as option server.workers */
 
 #define M(state) (1u << C2S_##state)
-static const char *const state_names[C2S_STATES] = {"header", "plain",     "handshake", "auth",    "sasl",  "sasl-wait",
+static const char *const state_names[C2S_STATES] = {"header", "plain",     "handshake", "auth",    "sasl",  "sasl-wait", "delay",
                                                     "moving", "auth-wait", "ready",     "binding", "bound", "closing"};
 static const unsigned state_moves[C2S_STATES] = {
     [C2S_HEADER] = M(PLAIN) | M(AUTH) | M(READY) | M(HANDSHAKE) | M(CLOSING),
     [C2S_PLAIN] = M(HANDSHAKE) | M(CLOSING),
     [C2S_HANDSHAKE] = M(HEADER) | M(CLOSING),
-    [C2S_AUTH] = M(SASL) | M(SASL_WAIT) | M(CLOSING),
-    [C2S_SASL] = M(AUTH) | M(SASL_WAIT) | M(MOVING) | M(CLOSING),
-    [C2S_SASL_WAIT] = M(AUTH) | M(SASL) | M(MOVING) | M(CLOSING),
+    [C2S_AUTH] = M(SASL) | M(SASL_WAIT) | M(DELAY) | M(HANDSHAKE) | M(CLOSING),
+    [C2S_SASL] = M(AUTH) | M(SASL_WAIT) | M(DELAY) | M(MOVING) | M(CLOSING),
+    [C2S_SASL_WAIT] = M(AUTH) | M(SASL) | M(DELAY) | M(MOVING) | M(CLOSING),
+    [C2S_DELAY] = M(AUTH) | M(CLOSING),
     [C2S_MOVING] = M(AUTH_WAIT) | M(CLOSING),
-    [C2S_AUTH_WAIT] = M(HEADER) | M(AUTH) | M(CLOSING),
+    [C2S_AUTH_WAIT] = M(HEADER) | M(AUTH) | M(DELAY) | M(CLOSING),
     [C2S_READY] = M(BINDING) | M(CLOSING),
     [C2S_BINDING] = M(READY) | M(BOUND) | M(CLOSING),
     [C2S_BOUND] = M(CLOSING),
@@ -63,16 +64,21 @@ static void c2s_tell_closed(struct c2s *c)
 static void c2s_on_timer(struct wheel_timer *timer)
 {
     struct c2s *c = CONTAINER_OF(timer, struct c2s, timer);
-    if (c->state == C2S_CLOSING)
+    if (c->state == C2S_CLOSING) {
         c2s_tell_closed(c);
-    else
+    } else if (c->state == C2S_BOUND) {
+        c2s_keepalive(c);
+    } else {
+        metric_inc(METRIC_C2S_CUT_AUTH_TIME);
         c2s_close(c, "connection-timeout", "no resource was bound in time");
+    }
 }
 
 void c2s_register(struct c2s *c)
 {
     imap_put(&c2s_worker()->streams, c->id, c);
     c->timer.fn = c2s_on_timer;
+    c2s_limits_register(c);
     uint64_t now = worker_now_ms();
     worker_timer(&c->timer, c->deadline_ms > now ? c->deadline_ms - now : 0);
 }
@@ -81,12 +87,14 @@ void c2s_unregister(struct c2s *c)
 {
     struct c2s_worker *w = c2s_worker();
     worker_timer_cancel(&c->timer);
+    c2s_limits_unregister(c);
     imap_del(&w->streams, c->id);
     if (w->streams.count == 0 && w->closing) imap_free(&w->streams);
 }
 
 void c2s_free(struct c2s *c)
 {
+    c2s_limits_free(c);
     sasl_free(c->sasl);
     xml_parser_free(c->parser);
     arena_free(c->arena);
@@ -99,7 +107,7 @@ void c2s_free(struct c2s *c)
 static struct xml_limits c2s_limits(void)
 {
     struct xml_limits limits = xml_limits_default;
-    limits.stanza_bytes = 16384; /* what is not logged in has nothing large to say; raised at c2s_bound() */
+    limits.stanza_bytes = C2S_UNBOUND_STANZA; /* what is not logged in has nothing large to say; raised at c2s_bound() */
     return limits;
 }
 
@@ -122,7 +130,8 @@ void c2s_accept(struct conn *conn, bool direct_tls)
     conn_set_limits(conn, max / 4, max);
     c2s_register(c);
     struct err err;
-    if (direct_tls && c2s_start_tls(c, &err) < 0) c2s_end(c, false, err.text);
+    c2s_limits_begin(c);
+    if (direct_tls && c->state != C2S_CLOSING && c2s_start_tls(c, NULL, &err) < 0) c2s_end(c, false, err.text);
     if (w->closing) c2s_close(c, w->closing, NULL);
 }
 
@@ -202,6 +211,15 @@ static void c2s_on_conn_tls(void *owner)
     struct c2s *c = owner;
     if (c->state != C2S_HANDSHAKE) return;
     c->tls_version = conn_tls_version(c->conn);
+    if (*c2s_shared.config->tls_client_ca) {
+        struct buf b = {0};
+        if (conn_tls_client_addresses(c->conn, &b) > 0) {
+            buf_addc(&b, '\0');
+            c->identities = b.data;
+        } else {
+            buf_free(&b);
+        }
+    }
     c2s_move_to(c, C2S_HEADER);
 }
 
@@ -278,6 +296,8 @@ void c2s_bound(struct c2s *c, const struct jid *full)
     worker_timer_cancel(&c->timer);
     xml_parser_set_stanza_limit(c->parser, (size_t)c2s_shared.config->c2s_stanza_bytes);
     c2s_move_to(c, C2S_BOUND);
+    c->heard = true;
+    c2s_keepalive(c);
     c2s_resume(c);
 }
 

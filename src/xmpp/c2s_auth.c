@@ -6,14 +6,13 @@
 #include "base/metric.h"
 #include "c2s_private.h"
 #include "io/offload.h"
+#include "xmpp/guard.h"
 #include <stdlib.h>
 #include <string.h>
 
-#define C2S_AUTH_ATTEMPTS 5 /* RFC 6120, 6.4.5: at least 2, no more than 5 */
-
 void c2s_sasl_context(const struct c2s *c, struct sasl_context *out)
 {
-    *out = (struct sasl_context){.domain = c->domain, .tls = c->tls_version != NULL};
+    *out = (struct sasl_context){.domain = c->domain, .tls = c->tls_version || c->plain_ok, .identities = c->identities};
     if (!c->tls_version || !c2s_shared.config->c2s_channel_binding) return;
     if (conn_tls_exporter(c->conn, out->binding.data)) {
         out->binding.type = "tls-exporter";
@@ -34,22 +33,63 @@ static void log_failure(const struct c2s *c, const char *user, const char *mecha
 }
 
 /* <failure/>, and back to where mechanisms are offered; after too many, the end. */
+static void fail_now(struct c2s *c, const char *condition)
+{
+    c2s_write(c, "<failure xmlns='%s'><%s/></failure>", NS_SASL, condition);
+    if (++c->failures >= c2s_shared.config->c2s_login_attempts) {
+        c2s_cut(c, METRIC_C2S_CUT_ATTEMPTS, "too many failed logins");
+        return;
+    }
+    bool parked = c->state == C2S_SASL_WAIT || c->state == C2S_AUTH_WAIT || c->state == C2S_DELAY;
+    if (c->state != C2S_AUTH && c->state != C2S_PLAIN) c2s_move_to(c, C2S_AUTH);
+    if (parked) c2s_resume(c);
+}
+
+void c2s_delay_over(struct c2s *c)
+{
+    if (c->state == C2S_DELAY) fail_now(c, c->failure);
+}
+
+/* What says of a guess at a password that it was wrong. An aborted login, a mechanism we do not have, our own troubles: none of these. */
+static bool is_guess(const char *condition)
+{
+    static const char *const guesses[] = {"not-authorized", "invalid-authzid", "malformed-request", "incorrect-encoding"};
+    for (size_t i = 0; i < sizeof guesses / sizeof guesses[0]; i++)
+        if (strcmp(condition, guesses[i]) == 0) return true;
+    return false;
+}
+
+/* A login has failed: counted, remembered, and answered at once or a little later. */
 static void fail(struct c2s *c, const char *condition)
 {
     bool temporary = strcmp(condition, "temporary-auth-failure") == 0;
+    char address[64];
+    uint64_t delay_ms = 0;
+    c2s_peer_address(c, address, sizeof address);
     metric_inc(temporary ? METRIC_C2S_AUTH_ERROR : METRIC_C2S_AUTH_FAILED);
+    /* Verified credentials (the mechanism is known then) are no guess, whatever the layer above has against them. */
+    if (is_guess(condition) && !c->mechanism) {
+        unsigned failures = guard_failed(address, c->sasl ? sasl_user(c->sasl)->bare : STR_NONE);
+        delay_ms = guard_delay_ms(failures > c->failures + 1 ? failures : c->failures + 1);
+    }
     sasl_free(c->sasl);
     c->sasl = NULL;
     c->user = (struct jid){0};
     c->mechanism = NULL;
-    c2s_write(c, "<failure xmlns='%s'><%s/></failure>", NS_SASL, condition);
-    if (++c->failures >= C2S_AUTH_ATTEMPTS) {
-        c2s_close(c, "policy-violation", "too many failed logins");
+    if (guard_address_blocked(address)) {
+        c2s_write(c, "<failure xmlns='%s'><%s/></failure>", NS_SASL, condition);
+        c2s_cut(c, METRIC_C2S_CUT_BLOCKED, "too many failed logins from this address");
         return;
     }
-    bool parked = c->state == C2S_SASL_WAIT || c->state == C2S_AUTH_WAIT;
-    if (c->state != C2S_AUTH && c->state != C2S_PLAIN) c2s_move_to(c, C2S_AUTH);
-    if (parked) c2s_resume(c);
+    if (delay_ms == 0 || c->state == C2S_PLAIN) {
+        fail_now(c, condition);
+        return;
+    }
+    metric_inc(METRIC_LOGIN_DELAYS);
+    if (c->state != C2S_SASL_WAIT && c->state != C2S_AUTH_WAIT) c2s_pause(c);
+    c2s_move_to(c, C2S_DELAY);
+    c->failure = condition;
+    worker_timer(&c->delay, delay_ms);
 }
 
 /* ---- the exchange ---- */
@@ -118,6 +158,12 @@ static void sasl_go_on(struct c2s *c, enum sasl_next next)
         challenge(c);
         break;
     case SASL_ACCOUNT:
+        if (guard_account_blocked(sasl_user(c->sasl)->bare)) {
+            metric_inc(METRIC_LOGIN_REFUSED);
+            log_failure(c, sasl_user_text(c->sasl), sasl_mechanism(c->sasl), "the account is blocked for a while");
+            fail(c, "temporary-auth-failure");
+            return;
+        }
         wait_for(c);
         c2s_shared.ops->account_get(sasl_user(c->sasl), c->id, on_account);
         break;
@@ -155,6 +201,12 @@ void c2s_on_auth(struct c2s *c, const struct xml_element *e)
         fail(c, "malformed-request");
         return;
     }
+    char address[64];
+    c2s_peer_address(c, address, sizeof address);
+    if (guard_address_blocked(address)) { /* since it connected */
+        c2s_cut(c, METRIC_C2S_CUT_BLOCKED, "too many failed logins from this address");
+        return;
+    }
     struct sasl_context context;
     c2s_sasl_context(c, &context);
     struct sasl *sasl = sasl_new(xml_element_attr(e, "mechanism"), &context);
@@ -180,7 +232,7 @@ void c2s_on_response(struct c2s *c, const struct xml_element *e)
 void c2s_on_abort(struct c2s *c, const struct xml_element *e)
 {
     (void)e;
-    log_failure(c, c->sasl ? sasl_user_text(c->sasl) : "", c->sasl ? sasl_mechanism(c->sasl) : "?", "aborted by the client");
+    log_info("c2s", "%s: the client aborted its login", c->peer);
     fail(c, "aborted");
 }
 
@@ -237,6 +289,7 @@ void c2s_auth_result(uint64_t id, const char *failure_condition)
     }
     log_info("c2s", "login of '" STR_FMT "' from %s (%s, %s)", STR_ARG(user), address, c->mechanism, c->tls_version ? c->tls_version : "no TLS");
     metric_inc(METRIC_C2S_AUTH_OK);
+    guard_succeeded(user);
     struct str output = sasl_output(c->sasl);
     if (output.n)
         c2s_write(c, "<success xmlns='%s'>" STR_FMT "</success>", NS_SASL, STR_ARG(output));

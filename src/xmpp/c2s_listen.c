@@ -3,6 +3,7 @@
  * held long. */
 #include "base/log.h"
 #include "c2s_private.h"
+#include "xmpp/guard.h"
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -60,6 +61,11 @@ int c2s_start(const struct config *config, const struct c2s_ops *ops, struct tls
     int rc = sasl_start(buf_cstr(&path), err);
     buf_free(&path);
     if (rc < 0) return err_prefix(err, "c2s");
+    if (guard_start(config, err) < 0) {
+        sasl_stop();
+        return -1;
+    }
+    if (config->c2s_plain_loopback) log_warn("c2s", "c2s.plain_loopback is on: programs on this machine may log in without TLS");
     c2s_shared.config = config;
     c2s_shared.ops = ops;
     c2s_shared.default_domain = str_dup((struct str){config->server_domains, strcspn(config->server_domains, " \t")});
@@ -78,6 +84,7 @@ void c2s_stop(void)
     free(c2s_shared.default_domain);
     c2s_shared = (struct c2s_shared){0};
     n_addresses = 0;
+    guard_stop();
     sasl_stop();
 }
 
@@ -91,13 +98,13 @@ void c2s_set_tls(struct tls_context *tls)
     if (old) tls_unref(old);
 }
 
-int c2s_start_tls(struct c2s *c, struct err *err)
+int c2s_start_tls(struct c2s *c, const char *domain, struct err *err)
 {
     pthread_mutex_lock(&lock);
     struct tls_context *tls = tls_current ? tls_ref(tls_current) : NULL;
     pthread_mutex_unlock(&lock);
     if (!tls) return err_set(err, ERR_CONFLICT, "there is no TLS certificate");
-    int rc = conn_start_tls(c->conn, tls, true, NULL, err);
+    int rc = conn_start_tls(c->conn, tls, true, domain, err);
     tls_unref(tls);
     if (rc == 0) c2s_move_to(c, C2S_HANDSHAKE);
     return rc;
@@ -113,6 +120,7 @@ int c2s_listen(struct err *err)
 {
     int rc = 0;
     c2s_worker()->closing = NULL;
+    c2s_sweep_start();
     pthread_mutex_lock(&lock);
     for (unsigned i = 0; i < n_addresses && rc == 0; i++) {
         struct c2s_address *a = &addresses[i];
@@ -132,6 +140,7 @@ int c2s_listen(struct err *err)
 
 void c2s_listen_stop(void)
 {
+    c2s_sweep_stop();
     for (unsigned i = 0; i < n_addresses; i++) {
         struct conn_listener **open = &addresses[i].open[worker_id()];
         if (*open) conn_listener_close(*open);

@@ -7,6 +7,8 @@
 #include "base/metric.h"
 #include "c2s_private.h"
 #include "xml/writer.h"
+#include <ctype.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define M(state) (1u << C2S_##state)
@@ -15,7 +17,8 @@
 
 static bool offered_starttls(const void *stream)
 {
-    return ((const struct c2s *)stream)->state == C2S_PLAIN;
+    const struct c2s *c = stream;
+    return c->state == C2S_PLAIN || (c->state == C2S_AUTH && !c->tls_version);
 }
 
 static bool offered_auth(const void *stream)
@@ -30,8 +33,10 @@ static bool offered_bind(const void *stream)
 
 static void write_starttls(struct buf *b, const void *stream)
 {
-    (void)stream;
-    BUF_ADD_LIT(b, "<starttls xmlns='" NS_TLS "'><required/></starttls>");
+    if (((const struct c2s *)stream)->plain_ok)
+        BUF_ADD_LIT(b, "<starttls xmlns='" NS_TLS "'><optional/></starttls>");
+    else
+        BUF_ADD_LIT(b, "<starttls xmlns='" NS_TLS "'><required/></starttls>");
 }
 
 static void write_mechanisms(struct buf *b, const void *stream)
@@ -52,7 +57,16 @@ static void write_bind(struct buf *b, const void *stream)
     BUF_ADD_LIT(b, "<bind xmlns='" NS_BIND "'/><session xmlns='" NS_SESSION "'><optional/></session>");
 }
 
+/* XEP-0478. Nothing is said of idle time: who says nothing may stay. */
+static void write_limits(struct buf *b, const void *stream)
+{
+    bool bound_next = ((const struct c2s *)stream)->state == C2S_READY;
+    long long bytes = bound_next ? (long long)c2s_shared.config->c2s_stanza_bytes : C2S_UNBOUND_STANZA;
+    buf_addf(b, "<limits xmlns='urn:xmpp:stream-limits:0'><max-bytes>%lld</max-bytes></limits>", bytes);
+}
+
 static const struct stream_feature features[] = {
+    {NULL, write_limits},
     {offered_starttls, write_starttls},
     {offered_auth, write_mechanisms},
     {offered_bind, write_bind},
@@ -84,6 +98,22 @@ static const char *header_domain(struct c2s *c, const struct xml_header *header,
     return NULL;
 }
 
+/* RFC 6120, 4.7.4: the language of what the client sends without naming one. What is no language tag is as if it were not there. */
+static void header_lang(struct c2s *c, const struct xml_header *header)
+{
+    c->lang[0] = 0;
+    for (unsigned i = 0; i < header->n_attributes; i++) {
+        const struct xml_attribute *a = &header->attributes[i];
+        if (!str_is(a->name, "lang") || !str_is(a->ns, "http://www.w3.org/XML/1998/namespace")) continue;
+        if (a->value.n >= sizeof c->lang) return;
+        for (size_t j = 0; j < a->value.n; j++)
+            if (!isalnum((unsigned char)a->value.p[j]) && a->value.p[j] != '-') return;
+        memcpy(c->lang, a->value.p, a->value.n);
+        c->lang[a->value.n] = 0;
+        return;
+    }
+}
+
 static enum xml_next on_header(void *owner, const struct xml_header *header)
 {
     struct c2s *c = owner;
@@ -103,7 +133,8 @@ static enum xml_next on_header(void *owner, const struct xml_header *header)
         return XML_STOP;
     }
     c2s_write_header(c);
-    c2s_move_to(c, !c->tls_version ? C2S_PLAIN : !jid_present(&c->user) ? C2S_AUTH : C2S_READY);
+    header_lang(c, header);
+    c2s_move_to(c, !c->tls_version && !c->plain_ok ? C2S_PLAIN : !jid_present(&c->user) ? C2S_AUTH : C2S_READY);
     stream_write_features(conn_out(c->conn), features, sizeof features / sizeof features[0], c);
     return XML_GO_ON;
 }
@@ -113,6 +144,10 @@ static enum xml_next on_header(void *owner, const struct xml_header *header)
 static void on_starttls(struct c2s *c, const struct xml_element *e)
 {
     (void)e;
+    if (c->tls_version) {
+        c2s_close(c, "unsupported-stanza-type", "this stream has TLS already");
+        return;
+    }
     c->starttls = true;
 }
 
@@ -131,12 +166,14 @@ static void begin_tls(struct c2s *c, size_t left)
     }
     c2s_write(c, "<proceed xmlns='%s'/>", NS_TLS);
     xml_parser_restart(c->parser);
+    char *domain = str_dup(c->domain);
     c->header_sent = false;
     c->domain = STR_NONE;
-    if (c2s_start_tls(c, &err) < 0) {
+    if (c2s_start_tls(c, domain, &err) < 0) {
         log_error("c2s", "%s: cannot start TLS: %s", c->peer, err.text);
         c2s_end(c, false, err.text);
     }
+    free(domain);
 }
 
 /* ---- stanzas ---- */
@@ -189,6 +226,7 @@ static void on_stanza(struct c2s *c, const struct xml_element *e)
     const char *condition = NULL;
     struct err err = {0};
     struct stanza *s = stanza_from_element(e, &condition, &err);
+    if (s && !s->lang.p && c->lang[0]) stanza_set_lang(s, str_of(c->lang));
     if (s && !from_ok(c, &s->from)) {
         stanza_unref(s);
         c2s_close(c, "invalid-from", "'from' is not the address of this stream");
@@ -227,7 +265,7 @@ static const struct {
     unsigned states;
     void (*handle)(struct c2s *c, const struct xml_element *e);
 } nonzas[] = {
-    {"starttls", NS_TLS, M(PLAIN), on_starttls},
+    {"starttls", NS_TLS, M(PLAIN) | M(AUTH), on_starttls},
     {"auth", NS_SASL, M(PLAIN) | M(AUTH) | M(SASL), c2s_on_auth},
     {"response", NS_SASL, M(AUTH) | M(SASL), c2s_on_response},
     {"abort", NS_SASL, M(AUTH) | M(SASL), c2s_on_abort},
@@ -256,6 +294,7 @@ static enum xml_next on_element(void *owner, const struct xml_element *e)
 {
     struct c2s *c = owner;
     dispatch(c, e);
+    c2s_took_stanza(c);
     return c->paused || c->starttls || c->state == C2S_MOVING || c->state == C2S_CLOSING ? XML_STOP : XML_GO_ON;
 }
 
@@ -267,6 +306,7 @@ static void parse_ended(struct c2s *c, enum xml_status status)
 {
     const char *condition = stream_xml_condition(status);
     if (condition) {
+        if (status == XML_TOO_BIG) metric_inc(METRIC_C2S_CUT_STANZA);
         c2s_close(c, condition, xml_parser_problem(c->parser));
     } else if (status == XML_CLOSED) {
         if (!c->header_sent) c2s_write_header(c);
@@ -293,6 +333,7 @@ size_t c2s_feed(void *owner, const char *data, size_t n)
             parse_ended(c, status);
         }
     }
+    if (c->state != C2S_CLOSING && c->state != C2S_MOVING) c2s_took_bytes(c, done);
     if (c->state == C2S_CLOSING) return n;
     if (c->state == C2S_MOVING) c2s_hand_over(c);
     return done;

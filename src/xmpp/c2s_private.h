@@ -1,13 +1,16 @@
 /* Inside of client streams, shared by c2s.c (objects and the calls from above), c2s_listen.c (listeners), c2s_negotiate.c (bytes in, headers,
- * features, STARTTLS, bind, stanzas) and c2s_auth.c (SASL, the hand-over). */
+ * features, STARTTLS, bind, stanzas), c2s_auth.c (SASL, the hand-over) and c2s_limits.c (rates, limits before login, keepalive). */
 #ifndef SIGNET_XMPP_C2S_PRIVATE_H
 #define SIGNET_XMPP_C2S_PRIVATE_H
 #include "base/map.h"
+#include "base/metric.h"
 #include "io/conn.h"
 #include "io/worker.h"
 #include "xmpp/c2s.h"
 #include "xmpp/sasl.h"
 #include "xmpp/stream.h"
+
+#define C2S_UNBOUND_STANZA 16384 /* bytes of one stanza until a resource is bound */
 
 enum c2s_state {
     C2S_HEADER,    /* a stream header is expected: at first, after TLS, after SASL */
@@ -16,6 +19,7 @@ enum c2s_state {
     C2S_AUTH,      /* mechanisms are offered */
     C2S_SASL,      /* a challenge is out */
     C2S_SASL_WAIT, /* parked: the account is being fetched, or the pool works */
+    C2S_DELAY,     /* parked: the login failed, and the answer waits */
     C2S_MOVING,    /* verified; on the way to the owner's worker */
     C2S_AUTH_WAIT, /* parked on the owner's worker, until c2s_auth_result() */
     C2S_READY,     /* logged in, bind is offered */
@@ -23,6 +27,17 @@ enum c2s_state {
     C2S_BOUND,     /* stanzas */
     C2S_CLOSING,   /* nothing is read or written any more; on_closed is due or has been called */
     C2S_STATES
+};
+
+/* What a client may still send: a bucket of bytes and one of stanzas, in thousandths, filled as time goes by (c2s.rate_*). */
+struct c2s_rate {
+    int64_t bytes, stanzas;
+    uint64_t filled_ms;
+    uint64_t over_since_ms; /* the first stop of a row without a rest; 0: none */
+    uint64_t resumed_ms;    /* the end of the last stop */
+    struct wheel_timer timer; /* the end of this stop */
+    bool stopped;
+    bool exempt; /* a trusted address */
 };
 
 struct c2s {
@@ -40,14 +55,23 @@ struct c2s {
     bool told; /* the upper layer knows of it and hears on_closed */
     bool over; /* on_closed has been called; only the connection's end is awaited */
     bool graceful;
+    bool counted; /* among its address's connections */
+    bool plain_ok; /* may log in without TLS: c2s.plain_loopback */
+    bool heard; /* something came since the timer last looked */
     char *why;
+    char *identities; /* of a client certificate: addresses, each with a NUL, and one more NUL; NULL: none */
+    char lang[36]; /* xml:lang of the client's stream header; "": none */
+    struct c2s_rate rate;
+    size_t unbound_bytes; /* sent before a resource was bound */
+    const char *failure; /* in C2S_DELAY: the condition that will be told */
+    struct wheel_timer delay;
     struct sasl *sasl; /* NULL: no exchange, or the pool has it */
     struct str domain; /* that the client asked for; absent before the first header */
     struct jid claimed; /* the header's 'from': repeated in ours, believed nowhere */
     struct jid user;
     void *session;
     const char *mechanism, *tls_version;
-    struct wheel_timer timer; /* until bound: the time limit; while closing: the call of on_closed */
+    struct wheel_timer timer; /* until bound: the time limit; then: keepalive; while closing: the call of on_closed */
     uint64_t deadline_ms;
     char peer[64];
 };
@@ -73,7 +97,8 @@ void c2s_free(struct c2s *c);
 /* The end: no more input or output but what was written already. on_closed follows from the loop. */
 void c2s_end(struct c2s *c, bool graceful, const char *why);
 void c2s_write(struct c2s *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-must_check int c2s_start_tls(struct c2s *c, struct err *err);
+/* domain: whose certificate, unless the client names another by SNI; NULL: the default one. */
+must_check int c2s_start_tls(struct c2s *c, const char *domain, struct err *err);
 void c2s_peer_address(const struct c2s *c, char *out, size_t n); /* without the port, for the log */
 
 extern const struct conn_ops c2s_conn_ops;
@@ -83,7 +108,20 @@ extern const struct xml_parser_ops c2s_parser_ops;
 void c2s_write_header(struct c2s *c);
 size_t c2s_feed(void *owner, const char *data, size_t n);
 
+/* c2s_limits.c */
+void c2s_limits_begin(struct c2s *c); /* after accept; may end the stream */
+void c2s_limits_register(struct c2s *c); /* on this worker's wheel from now on */
+void c2s_limits_unregister(struct c2s *c);
+void c2s_limits_free(struct c2s *c);
+void c2s_cut(struct c2s *c, enum metric_id limit, const char *text); /* policy-violation, counted */
+void c2s_took_bytes(struct c2s *c, size_t n); /* may stop the reading for a while, or end the stream */
+void c2s_took_stanza(struct c2s *c);
+void c2s_keepalive(struct c2s *c); /* the stream's timer, once it is bound */
+void c2s_sweep_start(void); /* on each worker: forgets old failures now and then */
+void c2s_sweep_stop(void);
+
 /* c2s_auth.c */
+void c2s_delay_over(struct c2s *c); /* in C2S_DELAY: tells the failure */
 void c2s_sasl_context(const struct c2s *c, struct sasl_context *out);
 void c2s_on_auth(struct c2s *c, const struct xml_element *e);
 void c2s_on_response(struct c2s *c, const struct xml_element *e);

@@ -27,12 +27,16 @@
 struct mechanism {
     const char *name;
     enum scram_hash hash; /* SCRAM only */
-    bool plain, plus;
+    bool plain, plus, external;
 };
 /* In order of preference. A row here and support in gsasl are both needed; what gsasl knows besides (CRAM-MD5, ANONYMOUS, ...) is never offered. */
 static const struct mechanism mechanisms[] = {
-    {"SCRAM-SHA-256-PLUS", SCRAM_SHA256, false, true}, {"SCRAM-SHA-1-PLUS", SCRAM_SHA1, false, true}, {"SCRAM-SHA-256", SCRAM_SHA256, false, false},
-    {"SCRAM-SHA-1", SCRAM_SHA1, false, false},         {"PLAIN", SCRAM_SHA256, true, false},
+    {.name = "EXTERNAL", .external = true},
+    {.name = "SCRAM-SHA-256-PLUS", .hash = SCRAM_SHA256, .plus = true},
+    {.name = "SCRAM-SHA-1-PLUS", .hash = SCRAM_SHA1, .plus = true},
+    {.name = "SCRAM-SHA-256", .hash = SCRAM_SHA256},
+    {.name = "SCRAM-SHA-1", .hash = SCRAM_SHA1},
+    {.name = "PLAIN", .hash = SCRAM_SHA256, .plain = true},
 };
 #define MECHANISMS (sizeof mechanisms / sizeof mechanisms[0])
 
@@ -43,6 +47,8 @@ struct sasl {
     struct arena *arena;
     struct str domain;
     struct sasl_binding binding;
+    struct jid *identities; /* EXTERNAL: those of the certificate that are of this domain */
+    unsigned n_identities;
     Gsasl_session *session;
     struct buf first; /* the first message, kept while the account is fetched */
     struct jid user;
@@ -113,8 +119,9 @@ static int secret_load(const char *path, struct err *err)
 static int sasl_callback(Gsasl *ctx, Gsasl_session *session, Gsasl_property property)
 {
     (void)ctx;
-    if (property != GSASL_VALIDATE_SIMPLE) return GSASL_NO_CALLBACK;
     struct sasl *s = gsasl_session_hook_get(session);
+    if (property == GSASL_VALIDATE_EXTERNAL) return s->exists ? GSASL_OK : GSASL_AUTHENTICATION_ERROR; /* input_external() found the user */
+    if (property != GSASL_VALIDATE_SIMPLE) return GSASL_NO_CALLBACK;
     const char *password = gsasl_property_fast(session, GSASL_PASSWORD);
     if (!password) return GSASL_AUTHENTICATION_ERROR;
     bool match = scram_keys_match(s->keys_hash, str_of(password), &s->keys);
@@ -140,10 +147,37 @@ void sasl_stop(void)
 
 /* ---- making and reading one ---- */
 
+/* The accounts of this domain which the certificate names, in the arena; returns how many. */
+static unsigned identities_find(const struct sasl_context *context, struct arena *a, struct jid **out)
+{
+    unsigned n = 0, most = 0;
+    for (const char *p = context->identities; p && *p; p += strlen(p) + 1) most++;
+    *out = most > 0 ? arena_alloc(a, most * sizeof **out) : NULL;
+    for (const char *p = context->identities; p && *p; p += strlen(p) + 1) {
+        struct jid *jid = &(*out)[n];
+        if (jid_parse(a, str_of(p), jid, NULL) < 0 || !jid->local.p || jid->resource.p || !str_eq(jid->domain, context->domain)) continue;
+        bool known = false;
+        for (unsigned i = 0; i < n; i++) known = known || jid_bare_eq(&(*out)[i], jid);
+        if (!known) n++;
+    }
+    return n;
+}
+
+static bool identities_any(const struct sasl_context *context)
+{
+    if (!context->identities) return false;
+    struct arena *a = arena_new(0);
+    struct jid *jids;
+    bool any = identities_find(context, a, &jids) > 0;
+    arena_free(a);
+    return any;
+}
+
 static bool mechanism_offered(const struct mechanism *m, const struct sasl_context *context)
 {
     if (m->plain && !context->tls) return false;
     if (m->plus && !context->binding.type) return false;
+    if (m->external && !identities_any(context)) return false;
     return gsasl_server_support_p(library, m->name) == 1;
 }
 
@@ -162,6 +196,7 @@ struct sasl *sasl_new(struct str mechanism, const struct sasl_context *context)
         s->arena = arena_new(0);
         s->domain = arena_str(s->arena, context->domain);
         s->binding = context->binding;
+        if (s->mechanism->external) s->n_identities = identities_find(context, s->arena, &s->identities);
         int rc = gsasl_server_start(library, s->mechanism->name, &s->session);
         if (rc != GSASL_OK) {
             log_error("sasl", "cannot start %s: %s", s->mechanism->name, gsasl_strerror(rc));
@@ -353,8 +388,28 @@ static bool binding_ok(const struct sasl *s, const struct sasl_first *first)
     return first->binding_flag == 'n' || (first->binding_flag == 'y' && !s->binding.type);
 }
 
+/* XEP-0178: the address asked for must be one of the certificate's; none is needed when it has one only. */
+static enum sasl_next input_external(struct sasl *s, struct str message)
+{
+    struct jid wanted;
+    const struct jid *found = message.n == 0 && s->n_identities == 1 ? &s->identities[0] : NULL;
+    if (!xml_text_ok(message)) return sasl_fail(s, "malformed-request", "an authorization identity that is not UTF-8 text");
+    user_text_set(s, message);
+    if (message.n > 0 && (jid_parse(s->arena, message, &wanted, NULL) < 0 || jid_is_full(&wanted)))
+        return sasl_fail(s, "invalid-authzid", "a malformed authorization identity");
+    for (unsigned i = 0; message.n > 0 && i < s->n_identities; i++)
+        if (jid_bare_eq(&s->identities[i], &wanted)) found = &s->identities[i];
+    if (!found) return sasl_fail(s, "invalid-authzid", "an authorization identity that is not the certificate's one");
+    s->user = *found;
+    user_text_set(s, found->bare);
+    buf_add(&s->first, message.p, message.n);
+    s->step = STEP_ACCOUNT;
+    return SASL_ACCOUNT;
+}
+
 static enum sasl_next input_first(struct sasl *s, struct str message)
 {
+    if (s->mechanism->external) return input_external(s, message);
     struct sasl_first first;
     int rc = s->mechanism->plain ? sasl_parse_plain(s->arena, message, &first) : sasl_parse_scram(s->arena, message, &first);
     if (rc < 0) return sasl_fail(s, "malformed-request", "malformed first message");
@@ -393,6 +448,11 @@ enum sasl_next sasl_input(struct sasl *s, struct str text, bool initial)
 enum sasl_next sasl_account(struct sasl *s, bool exists, const struct scram_keys keys[SCRAM_HASHES])
 {
     if (s->step != STEP_ACCOUNT) return sasl_fail(s, "temporary-auth-failure", "an account out of turn");
+    if (s->mechanism->external) {
+        s->exists = exists;
+        step_run(s, s->first.data ? s->first.data : "", s->first.len);
+        return step_result(s);
+    }
     s->keys_hash = s->mechanism->hash;
     if (exists && s->mechanism->plain && keys[s->keys_hash].iterations == 0) s->keys_hash = SCRAM_SHA1;
     s->exists = exists && keys[s->keys_hash].iterations > 0;

@@ -1,4 +1,5 @@
-/* The server's side of SASL (RFC 6120, 6) on GNU gsasl, without I/O: SCRAM-SHA-256, SCRAM-SHA-1, their -PLUS variants, and PLAIN, which needs TLS.
+/* The server's side of SASL (RFC 6120, 6) on GNU gsasl, without I/O: SCRAM-SHA-256, SCRAM-SHA-1, their -PLUS variants, EXTERNAL
+ * with the addresses of a client certificate (XEP-0178), and PLAIN, which needs TLS.
  * gsasl asks for secrets synchronously; so the user's name is read from the client's first message here, the account is fetched by the
  * caller in its own time, and only then gsasl sees the message. An unknown user goes the same way as a known one, with a salt that is the same every time. */
 #ifndef SIGNET_XMPP_SASL_H
@@ -18,8 +19,9 @@ struct sasl_binding { /* channel binding of the stream's TLS connection */
 };
 struct sasl_context { /* of one stream; copied */
     struct str domain; /* prepared */
-    bool tls;
+    bool tls; /* or something as good: then PLAIN is offered */
     struct sasl_binding binding;
+    const char *identities; /* addresses in a verified client certificate, each with a NUL behind it, and one more NUL: EXTERNAL; NULL: none */
 };
 void sasl_write_mechanisms(struct buf *b, const struct sasl_context *context); /* <mechanism/> elements, best first */
 

@@ -49,6 +49,8 @@ must_check struct stanza *stanza_from_node(const struct xml_node *n, const char 
 must_check struct stanza *stanza_from_text(struct str text, struct err *err);
 /* Made by the server. inner: serialised children in jabber:client context, well-formed by contract (copied). from/to/id may be NULL. Has a stanza id of its own. */
 struct stanza *stanza_make(enum stanza_kind kind, enum stanza_type type, const struct jid *from, const struct jid *to, struct str id, struct str inner);
+/* xml:lang of a stanza that has none. Only for whoever made it, before anyone else has it. */
+void stanza_set_lang(struct stanza *s, struct str lang);
 struct stanza *stanza_with(const struct stanza *s, const struct stanza_change *change); /* new header, same bytes */
 /* The reply to an iq get/set: result (inner may be empty), addresses swapped, the same stanza id (as stanza_error()). */
 struct stanza *stanza_result(const struct stanza *iq, struct str inner);

@@ -44,6 +44,11 @@ static void others_copy(struct stanza *s, const struct stanza *from)
     s->n_others = from->n_others;
 }
 
+void stanza_set_lang(struct stanza *s, struct str lang)
+{
+    s->lang = arena_str(s->priv->arena, lang);
+}
+
 struct stanza *stanza_with(const struct stanza *s, const struct stanza_change *change)
 {
     const struct jid *from = change->from != NULL ? change->from : &s->from, *to = change->to != NULL ? change->to : &s->to;

@@ -97,7 +97,7 @@ const char *stream_xml_condition(enum xml_status status)
     case XML_TOO_BIG:
         return "policy-violation";
     case XML_BAD_ENCODING:
-        return "not-well-formed";
+        return "unsupported-encoding"; /* RFC 6120, 11.6: UTF-8, or what only claims to be */
     case XML_BAD_NAMESPACE:
         return "bad-namespace-prefix";
     }

@@ -1,0 +1,10 @@
+/* The certificates of signetd: the configured one, those of tls.domains_dir, or a self-signed one; read at start and at each SIGHUP. */
+#ifndef SIGNET_SIGNETD_CERTIFICATES_H
+#define SIGNET_SIGNETD_CERTIFICATES_H
+#include "base/config.h"
+#include "io/tls.h"
+
+/* All of them anew. NULL: something is wrong with one of them; whoever has a context from before keeps it. */
+must_check struct tls_context *certificates_load(const struct config *config, struct err *err);
+
+#endif
