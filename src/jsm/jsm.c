@@ -14,7 +14,8 @@
 
 void jsm_worker_start(const struct config *config)
 {
-    jsm = x_calloc(1, sizeof(*jsm));
+    static _Thread_local struct jsm_worker own; /* as long as the thread: the store may still answer when the worker stops */
+    jsm = &own;
     jsm->config = config;
     jsm->started_ms = clock_ms();
     list_init(&jsm->incoming);
@@ -29,8 +30,6 @@ void jsm_worker_stop(void)
     stages_thread_stop();
     imap_free(&jsm->sessions);
     map_free(&jsm->users);
-    free(jsm);
-    jsm = NULL;
 }
 
 struct view_call {

@@ -152,8 +152,9 @@ static void incoming_run_row(struct incoming *in)
     effects_run(&in->fx);
 }
 
-static const struct stanza_row *row_of(const struct stanza *s)
+static const struct stanza_row *row_of(const struct incoming *in, const struct stanza *s)
 {
+    if ((in->parcel->flags & PARCEL_NO_EVENTS) == 0 && blocking_matches(in->user, &s->from)) return &blocking_in_row;
     bool subscription = s->type == PRESENCE_SUBSCRIBED || s->type == PRESENCE_SUBSCRIBE || s->type == PRESENCE_UNSUBSCRIBE || s->type == PRESENCE_UNSUBSCRIBED;
     return dispatch_find(s, !jid_is_full(&s->to) || subscription || s->type == PRESENCE_PROBE ? AT_CONTACT_IN : AT_SESSION_IN);
 }
@@ -172,7 +173,7 @@ static void server_answered(struct incoming *in, const struct verdict *v)
     if (v->stanza != in->stanza) {
         stanza_unref(in->stanza);
         in->stanza = stanza_ref(v->stanza);
-        in->row = row_of(in->stanza);
+        in->row = row_of(in, in->stanza);
     }
     if (in->row != NULL)
         incoming_run_row(in);
@@ -265,6 +266,10 @@ static void copies_turn(struct incoming *in)
 {
     if (in->returned || unsubscribed_broadcast(in)) {
         incoming_finish(in);
+        return;
+    }
+    if (blocking_matches(in->user, &in->stanza->from)) { /* since es_IN was asked */
+        incoming_reject(in, "service-unavailable");
         return;
     }
     bool lost = write_copies(in);
@@ -460,7 +465,7 @@ static void deliver_turn(struct incoming *in)
 static void deliver_answered(struct incoming *in, const struct verdict *v)
 {
     verdict_keep(&in->verdict, v);
-    if (v->kind == VERDICT_PASS && v->changed) in->row = row_of(v->stanza);
+    if (v->kind == VERDICT_PASS && v->changed) in->row = row_of(in, v->stanza);
     stages_mark(in->stanza->sid, STAGE_DELIVER_VERDICT);
     metric_observe_us(METRIC_STAGE_DELIVER_TIME, clock_us() - in->since_us);
     in->step = IN_DELIVER_TURN;
@@ -517,7 +522,7 @@ static void incoming_loaded(struct user_wait *wait)
         incoming_reject(in, "service-unavailable");
         return;
     }
-    in->row = row_of(s);
+    in->row = row_of(in, s);
     if (in->parcel->flags & PARCEL_NO_EVENTS && in->row == NULL) {
         write_unchecked(in);
         return;

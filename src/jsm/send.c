@@ -7,6 +7,7 @@
 #include "base/stages.h"
 #include "jsm/deliver.h"
 #include "jsm/dispatch.h"
+#include "jsm/features/features.h"
 #include "jsm/ticket.h"
 #include <stdlib.h>
 #include <string.h>
@@ -200,6 +201,7 @@ static void outgoing_apply(struct outgoing *o)
         o->verdict.stanza = presence_stripped(o->stanza);
     }
     if (o->verdict.stanza != NULL) outgoing_becomes(o, o->verdict.stanza);
+    if (o->place == AT_CONTACT_OUT && blocking_matches(o->user, &o->stanza->to)) o->row = &blocking_out_row;
     if (o->place != AT_CONTACT_OUT) {
         outgoing_local(o);
     } else if (o->row != NULL) {

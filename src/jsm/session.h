@@ -21,6 +21,7 @@ struct session {
     struct stanza *presence; /* the last available one without `to`; NULL: not available */
     int priority;
     bool interested; /* has asked for the roster: gets pushes (RFC 6121, 2.1.6) */
+    bool blocking_interested; /* has asked for the block list: gets pushes (XEP-0191) */
     bool flushing; /* offline messages are being delivered */
     bool flushed;
     struct map directed; /* JIDs this session sent available presence to and is not subscribed by; value = key's own copy */
@@ -72,6 +73,7 @@ struct user {
     struct map roster; /* bare JID -> struct roster_item */
     uint64_t roster_version;
     struct lane_set receiving;
+    struct map blocked; /* a set of JIDs (XEP-0191) */
     uint64_t last_ms; /* when he was last there (XEP-0012) */
     char *last_status; /* of his logout; NULL: none */
 };

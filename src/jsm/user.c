@@ -2,7 +2,7 @@
  * store: it is changed where a change is decided and written in the same step; when a commit fails it is loaded anew. */
 #include "base/log.h"
 #include "base/metric.h"
-#include "jsm/session.h"
+#include "jsm/features/features.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -78,6 +78,7 @@ static void user_fill(struct user *u, const struct store_user *data)
     free(u->last_status);
     u->last_status = data->last_status.p != NULL ? str_dup(data->last_status) : NULL;
     u->last_ms = data->last_ms;
+    blocking_fill(u, data);
     for (size_t i = 0; i < data->n_items; i++) {
         const struct store_roster_item *row = &data->items[i];
         struct roster_item *item = roster_make(u, row->jid);
@@ -152,6 +153,7 @@ void user_release(struct user *u)
     if (map_get(&jsm->users, u->jid.bare) == u) map_del(&jsm->users, u->jid.bare);
     roster_clear(u);
     lane_set_free(&u->receiving);
+    blocking_fill(u, NULL);
     free(u->last_status);
     arena_free(u->arena);
     free(u);

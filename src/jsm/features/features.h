@@ -43,6 +43,15 @@ void probe_in_apply(const struct context *cx, struct effects *fx);
 void presence_session_gone(struct session *s, struct stanza *unavailable); /* the server's own unavailable presence to all who saw the session */
 void presence_directed_clear(struct session *s);
 void presence_to_contact(const struct context *cx, struct effects *fx, const struct jid *contact, bool available); /* of each available session of the user */
+/* blocking.c */
+bool blocking_matches(const struct user *u, const struct jid *jid); /* has this user blocked that address? */
+extern const struct stanza_row blocking_in_row, blocking_out_row; /* for stanzas from and to somebody blocked, instead of their own rows */
+void blocking_fill(struct user *u, const struct store_user *data); /* data NULL: empties it */
+void blocking_list_apply(const struct context *cx, struct effects *fx);
+const char *block_check(const struct context *cx, const char **text);
+void block_apply(const struct context *cx, struct effects *fx);
+const char *unblock_check(const struct context *cx, const char **text);
+void unblock_apply(const struct context *cx, struct effects *fx);
 /* subscription.c */
 const char *subscription_check(const struct context *cx, const char **text);
 void subscription_out_apply(const struct context *cx, struct effects *fx);

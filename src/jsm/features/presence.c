@@ -50,7 +50,7 @@ static void to_subscribers(struct effects *fx, const struct user *u, const struc
     while (map_next(&u->roster, &it, &key, &value)) {
         struct jid contact;
         struct err err;
-        if (!sees_us(value) || jid_parse(fx->arena, key, &contact, &err) != 0) continue;
+        if (!sees_us(value) || jid_parse(fx->arena, key, &contact, &err) != 0 || blocking_matches(u, &contact)) continue;
         effect_route(fx, readdressed(presence, &contact), PARCEL_COPY);
     }
 }
@@ -91,7 +91,8 @@ static void initial(const struct context *cx, struct effects *fx)
         struct roster_item *item = value;
         struct jid contact;
         struct err err;
-        if (seen_by_us(item) && jid_parse(fx->arena, key, &contact, &err) == 0)
+        if (jid_parse(fx->arena, key, &contact, &err) != 0 || blocking_matches(cx->user, &contact)) continue;
+        if (seen_by_us(item))
             effect_route(fx, stanza_make(STANZA_PRESENCE, PRESENCE_PROBE, &self->full, &contact, STR_NONE, STR("")), PARCEL_COPY);
         struct stanza *request = item->pending_in != NULL ? stanza_from_text(str_of(item->pending_in), &err) : NULL;
         if (request != NULL) effect_deliver(fx, self, request, COPY_OFFLINE);
@@ -177,6 +178,7 @@ void probe_in_apply(const struct context *cx, struct effects *fx)
 
 void presence_to_contact(const struct context *cx, struct effects *fx, const struct jid *contact, bool available)
 {
+    if (blocking_matches(cx->user, contact)) return;
     LIST_EACH(node, &cx->user->sessions)
     {
         struct session *s = CONTAINER_OF(node, struct session, node);
