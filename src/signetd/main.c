@@ -204,6 +204,7 @@ static void stop(struct daemon *d)
     jsm_drain((uint64_t)d->config.server_shutdown_wait * 1000);
     admin_stop();
     broker_stop((uint64_t)d->config.server_shutdown_wait * 1000);
+    if (!store_settle((uint64_t)d->config.server_shutdown_wait * 1000)) log_warn("signetd", "the store is still busy after shutdown_wait");
     workers_stop(worker_end);
     c2s_stop();
     store_stop();

@@ -25,6 +25,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #define STORE_SUBJECT "store"
 
@@ -433,6 +434,38 @@ int store_start(const struct config *config, struct err *err)
     }
     log_info("store", "%s store open in %s, start number %u", store.backend->name, config->server_data_dir, (unsigned)store.boot);
     return 0;
+}
+
+static void nothing_more(uint32_t worker, void *arg)
+{
+    (void)worker;
+    (void)arg;
+}
+
+static bool all_answered(void)
+{
+    pthread_mutex_lock(&store.lock);
+    bool waiting = store.depth > 0;
+    pthread_mutex_unlock(&store.lock);
+    pthread_mutex_lock(&deliveries_lock);
+    bool under_way = !list_empty(&deliveries_open);
+    pthread_mutex_unlock(&deliveries_lock);
+    return !waiting && !under_way;
+}
+
+/* An answer may lead to the next request, so it is over when a round of all workers has brought no new one. */
+bool store_settle(uint64_t wait_ms)
+{
+    const struct timespec pause = {.tv_nsec = 1000000};
+    for (uint64_t until = clock_ms() + wait_ms;;) {
+        uint64_t before = atomic_load(&store.requests);
+        if (all_answered()) {
+            worker_each(nothing_more, NULL, NULL);
+            if (atomic_load(&store.requests) == before && all_answered()) return true;
+        }
+        if (clock_ms() >= until) return false;
+        nanosleep(&pause, NULL);
+    }
 }
 
 void store_stop(void)

@@ -9,6 +9,8 @@
 #include "xmpp/stanza.h"
 
 must_check int store_start(const struct config *config, struct err *err); /* opens, migrates, starts the thread */
+/* Not on a worker: waits until every request is answered and its callback has run, and those that callbacks made too. False: not within wait_ms. */
+bool store_settle(uint64_t wait_ms);
 void store_stop(void); /* commits what is queued, then closes */
 uint32_t store_boot_number(void); /* counts starts of this store; for stanza_ids_start */
 
