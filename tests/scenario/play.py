@@ -9,6 +9,7 @@ import xml.etree.ElementTree as ET
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
 
 import pattern
+from harness.client import Closed
 from harness.compliance import handled, passed, passed_with, refused
 from script import Script, ScriptError
 from stage import STREAM_ERROR, Stage
@@ -49,14 +50,22 @@ class Play:
             raise Failed("this step needs XML below it")
         return found
 
+    def filled(self, step):
+        """The XML below the step as it is sent: remembered values put in, without the script's line ends."""
+        try:
+            return re.sub(r"\n\s*", "", pattern.fill(step.block, self.words).strip())
+        except KeyError as e:
+            raise Failed(f"nothing that came has been called {{{e.args[0]}}}") from e
+
     # ---- clients ----
     def connects(self, step, name):
-        problem = self.stage.connect(self.actor(name)) or self.stage.connected(self.actor(name))
+        self.stage.connect(self.actor(name))
+        problem = self.stage.connected(self.actor(name))
         if problem:
             raise Failed(f"{name} was refused: {problem}")
 
     def begins(self, step, name):
-        self.stage.connect(self.actor(name), wait=False)
+        self.stage.connect(self.actor(name))
 
     def refused_with(self, step, name, condition):
         problem = self.stage.connected(self.actor(name))
@@ -93,12 +102,8 @@ class Play:
 
     def sends(self, step, name):
         actor = self.online(name)
-        try:
-            text = pattern.fill(step.block, self.words)
-        except KeyError as e:
-            raise Failed(f"nothing that came has been called {{{e.args[0]}}}") from e
         self.patterns(step)
-        actor.client.send(re.sub(r"\n\s*", "", text))
+        actor.client.send(self.filled(step))
 
     def receives(self, step, name, also=None):
         actor = self.online(name)
@@ -197,7 +202,7 @@ class Play:
         observer.answer(event, self.answer_text(step, event, answer))
 
     def answer_text(self, step, event, answer):
-        block = re.sub(r"\n\s*", "", pattern.fill(step.block, self.words).strip())
+        block = self.filled(step)
         with_ns = re.sub(r"^<(\w+)", r"<\1 xmlns='jabber:client'", block)
         words = answer.rstrip(":").split()
         if answer == "PASS":
@@ -267,7 +272,7 @@ class Play:
         for step in self.script.steps:
             try:
                 self.step(step)
-            except (Failed, AssertionError) as e:
+            except (Failed, AssertionError, Closed, OSError) as e:
                 return f"{self.script.path}:{step.line}: {step.text}\n{e}"
         try:
             self.left_over()

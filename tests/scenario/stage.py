@@ -108,12 +108,10 @@ class Stage:
         return list(result[0])
 
     # ---- connections ----
-    def connect(self, actor, wait=True):
+    def connect(self, actor):
         actor.ended, actor.problem = False, None
         actor.thread = threading.Thread(target=self.log_in, args=(actor,), daemon=True)
         actor.thread.start()
-        if wait:
-            self.connected(actor)
 
     def log_in(self, actor):
         try:
