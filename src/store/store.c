@@ -453,14 +453,15 @@ static bool all_answered(void)
     return !waiting && !under_way;
 }
 
-/* An answer may lead to the next request, so it is over when a round of all workers has brought no new one. */
+/* An answer may lead to the next request, by way of another worker too, so it is over when some rounds of all workers have brought no new one. */
+#define QUIET_ROUNDS 4
 bool store_settle(uint64_t wait_ms)
 {
     const struct timespec pause = {.tv_nsec = 1000000};
     for (uint64_t until = clock_ms() + wait_ms;;) {
         uint64_t before = atomic_load(&store.requests);
         if (all_answered()) {
-            worker_each(nothing_more, NULL, NULL);
+            for (unsigned round = 0; round < QUIET_ROUNDS; round++) worker_each(nothing_more, NULL, NULL);
             if (atomic_load(&store.requests) == before && all_answered()) return true;
         }
         if (clock_ms() >= until) return false;
