@@ -227,6 +227,14 @@ static void binding_session(struct binding *b)
     stanza_unref(subject);
 }
 
+/* c2s.user_sessions: every session counts until it has ended; one that replaces another takes its place. */
+static bool too_many_sessions(const struct binding *b)
+{
+    int64_t n = 0;
+    LIST_EACH(node, &b->user->sessions) n++;
+    return n >= jsm->config->c2s_user_sessions;
+}
+
 /* The one replaced has ended (its es_END and unavailable presence are out): now the new one. */
 static void replaced_ended(struct session_wait *wait) { binding_replace(CONTAINER_OF(wait, struct binding, ended)); }
 
@@ -237,6 +245,11 @@ static void binding_replace(struct binding *b)
         b->ended.fn = replaced_ended;
         list_push_back(&old->end_waits, &b->ended.node);
         session_kick(old, "conflict", "This resource is used by a new session.");
+        return;
+    }
+    if (!b->renamed && too_many_sessions(b)) { /* RFC 6120, 7.6.2.1 */
+        metric_inc(METRIC_SESSIONS_OVER_LIMIT);
+        binding_refuse(b, stanza_error(b->iq, "resource-constraint", NULL, "This account has as many sessions as the service allows."));
         return;
     }
     if (!b->renamed) {

@@ -73,6 +73,29 @@ static struct xml_node *item_of(const struct context *cx)
     return query != NULL ? xml_node_child(query, "item", NS_ROSTER) : NULL;
 }
 
+bool roster_full(const struct user *u, struct str bare, bool listed)
+{
+    int64_t left = jsm->config->roster_max_items;
+    const struct roster_item *known = roster_find(u, bare);
+    if (known != NULL && (known->in_roster || !listed)) return false;
+    if ((int64_t)u->roster.count < left) return false;
+    size_t it = 0;
+    struct str key;
+    void *value;
+    while (map_next(&u->roster, &it, &key, &value))
+        if (((struct roster_item *)value)->in_roster == listed) left--;
+    return left <= 0;
+}
+
+const char *roster_refuse_full(const struct context *cx, const char **text)
+{
+    static _Thread_local uint64_t counted; /* rows are checked before they are asked about and again when they are applied */
+    if (counted != cx->stanza->sid) metric_inc(METRIC_ROSTER_OVER_LIMIT);
+    counted = cx->stanza->sid;
+    *text = "The roster has as many contacts as this service allows.";
+    return "resource-constraint";
+}
+
 /* RFC 6121, 2.3.3: the errors of a roster set, before anything is changed. */
 const char *roster_set_check(const struct context *cx, const char **text)
 {
@@ -111,6 +134,8 @@ const char *roster_set_check(const struct context *cx, const char **text)
         const struct roster_item *known = roster_find(cx->user, jid.bare);
         *text = "There is no such item in the roster.";
         if (known == NULL || !known->in_roster) return "item-not-found";
+    } else if (roster_full(cx->user, jid.bare, true)) {
+        return roster_refuse_full(cx, text);
     }
     *text = NULL;
     return NULL;

@@ -1,5 +1,6 @@
 /* Presence subscriptions (RFC 6121, 3 and appendix A). The sender's side changes the sender's roster and lets the stanza go on; the recipient's side changes
  * the recipient's. Both rosters stay consistent because a refused stanza changes neither. */
+#include "base/metric.h"
 #include "jsm/features/features.h"
 #include <stdlib.h>
 
@@ -41,7 +42,13 @@ static struct stanza *between_bares(const struct context *cx, const struct jid *
 
 const char *subscription_check(const struct context *cx, const char **text)
 {
-    if (jid_present(&cx->stanza->to) && !jid_bare_eq(&cx->stanza->to, &cx->user->jid)) return NULL;
+    if (jid_present(&cx->stanza->to) && !jid_bare_eq(&cx->stanza->to, &cx->user->jid)) {
+        struct str contact = cx->stanza->to.bare;
+        bool approves = cx->stanza->type == PRESENCE_SUBSCRIBED; /* perhaps beforehand: that is kept outside of the roster */
+        bool full = (approves || cx->stanza->type == PRESENCE_SUBSCRIBE) && roster_full(cx->user, contact, true);
+        full = full || (approves && roster_full(cx->user, contact, false));
+        return full ? roster_refuse_full(cx, text) : NULL;
+    }
     *text = "A subscription stanza names a contact in 'to'.";
     return "bad-request";
 }
@@ -95,6 +102,18 @@ static void subscribe_in(const struct context *cx, struct effects *fx, const str
     struct roster_item *item = roster_find(cx->user, contact->bare);
     if (has(item, FROM)) { /* RFC 6121, 3.1.3: answered on the user's behalf */
         effect_route(fx, stanza_make(STANZA_PRESENCE, PRESENCE_SUBSCRIBED, &cx->user->jid, contact, STR_NONE, STR("")), 0);
+        return;
+    }
+    if (roster_full(cx->user, contact->bare, false)) { /* so many wait already that this one is kept for nobody; who is there still sees it */
+        metric_inc(METRIC_ROSTER_OVER_LIMIT);
+        effect_forward(fx, stanza_ref(stanza));
+        return;
+    }
+    if (item != NULL && item->approved) { /* RFC 6121, 3.4.2: approved beforehand; the user is not asked */
+        grant(item, FROM);
+        effect_route(fx, stanza_make(STANZA_PRESENCE, PRESENCE_SUBSCRIBED, &cx->user->jid, contact, STR_NONE, STR("")), 0);
+        changed(cx, fx, item);
+        presence_to_contact(cx, fx, contact, true);
         return;
     }
     item = roster_make(cx->user, contact->bare);
