@@ -24,12 +24,18 @@ void c2s_sasl_context(const struct c2s *c, struct sasl_context *out)
 
 /* ---- failure ---- */
 
-/* One line per failed login, the form of which operators' log watchers (fail2ban) rely on. */
+/* One line per login that failed because of what the client sent, the form of which operators' log watchers rely on (packaging/fail2ban). What is not
+ * the client's fault, or not a guess, has other words: nobody is to be shut out for it. */
 static void log_failure(const struct c2s *c, const char *user, const char *mechanism, const char *reason)
 {
     char address[64];
     c2s_peer_address(c, address, sizeof address);
     log_notice("c2s", "login failed for '%s' from %s (%s): %s", user, address, mechanism, reason);
+}
+
+static void log_unfinished(const struct c2s *c, const char *reason)
+{
+    log_info("c2s", "%s: no login: %s", c->peer, reason);
 }
 
 /* <failure/>, and back to where mechanisms are offered; after too many, the end. */
@@ -125,7 +131,7 @@ static void on_account(uint64_t id, const struct c2s_account *account, const str
     struct c2s *c = c2s_get(id);
     if (!c || c->state != C2S_SASL_WAIT || !c->sasl) return;
     if (err) {
-        log_failure(c, sasl_user_text(c->sasl), sasl_mechanism(c->sasl), err->text);
+        log_warn("c2s", "%s: the login of '%s' cannot be checked: %s", c->peer, sasl_user_text(c->sasl), err->text);
         fail(c, "temporary-auth-failure");
         return;
     }
@@ -183,7 +189,10 @@ static void sasl_go_on(struct c2s *c, enum sasl_next next)
         if (!c->feeding) c2s_hand_over(c); /* else c2s_feed() does, when the parser has returned */
         break;
     case SASL_FAILED:
-        log_failure(c, sasl_user_text(c->sasl), sasl_mechanism(c->sasl), sasl_reason(c->sasl));
+        if (is_guess(sasl_condition(c->sasl)))
+            log_failure(c, sasl_user_text(c->sasl), sasl_mechanism(c->sasl), sasl_reason(c->sasl));
+        else
+            log_unfinished(c, sasl_reason(c->sasl));
         fail(c, sasl_condition(c->sasl));
         break;
     }
@@ -192,7 +201,7 @@ static void sasl_go_on(struct c2s *c, enum sasl_next next)
 void c2s_on_auth(struct c2s *c, const struct xml_element *e)
 {
     if (c->state == C2S_PLAIN) {
-        log_failure(c, "", "no TLS", "login without TLS");
+        log_unfinished(c, "tried without TLS");
         fail(c, "encryption-required");
         return;
     }
@@ -211,7 +220,7 @@ void c2s_on_auth(struct c2s *c, const struct xml_element *e)
     c2s_sasl_context(c, &context);
     struct sasl *sasl = sasl_new(xml_element_attr(e, "mechanism"), &context);
     if (!sasl) {
-        log_failure(c, "", "?", "a mechanism that is not offered");
+        log_unfinished(c, "a mechanism that is not offered");
         fail(c, "invalid-mechanism");
         return;
     }
@@ -232,7 +241,7 @@ void c2s_on_response(struct c2s *c, const struct xml_element *e)
 void c2s_on_abort(struct c2s *c, const struct xml_element *e)
 {
     (void)e;
-    log_info("c2s", "%s: the client aborted its login", c->peer);
+    log_unfinished(c, "aborted by the client");
     fail(c, "aborted");
 }
 
@@ -282,7 +291,7 @@ void c2s_auth_result(uint64_t id, const char *failure_condition)
     char address[64];
     c2s_peer_address(c, address, sizeof address);
     if (failure_condition) {
-        log_notice("c2s", "login failed for '" STR_FMT "' from %s (%s): refused after the credentials were verified (%s)", STR_ARG(user), address,
+        log_notice("c2s", "login refused for '" STR_FMT "' from %s (%s): %s, though the credentials were right", STR_ARG(user), address,
                    c->mechanism, failure_condition);
         fail(c, failure_condition);
         return;
