@@ -20,6 +20,7 @@ struct session {
     /* presence */
     struct stanza *presence; /* the last available one without `to`; NULL: not available */
     int priority;
+    bool roster_versions; /* ... with a version (RFC 6121, 2.6): pushes carry it */
     bool interested; /* has asked for the roster: gets pushes (RFC 6121, 2.1.6) */
     bool blocking_interested; /* has asked for the block list: gets pushes (XEP-0191) */
     bool flushing; /* offline messages are being delivered */

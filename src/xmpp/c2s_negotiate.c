@@ -65,11 +65,19 @@ static void write_limits(struct buf *b, const void *stream)
     buf_addf(b, "<limits xmlns='urn:xmpp:stream-limits:0'><max-bytes>%lld</max-bytes></limits>", bytes);
 }
 
+/* RFC 6121, 2.6.1 and 3.4.1. */
+static void write_roster_features(struct buf *b, const void *stream)
+{
+    (void)stream;
+    BUF_ADD_LIT(b, "<ver xmlns='urn:xmpp:features:rosterver'/><sub xmlns='urn:xmpp:features:pre-approval'/>");
+}
+
 static const struct stream_feature features[] = {
     {NULL, write_limits},
     {offered_starttls, write_starttls},
     {offered_auth, write_mechanisms},
     {offered_bind, write_bind},
+    {offered_bind, write_roster_features},
 };
 
 void c2s_write_header(struct c2s *c)

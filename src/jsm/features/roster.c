@@ -2,6 +2,7 @@
 #include "base/metric.h"
 #include "jsm/features/features.h"
 #include "xml/writer.h"
+#include <stdio.h>
 #include <stdlib.h>
 
 #define NS_ROSTER "jabber:iq:roster"
@@ -27,11 +28,33 @@ static void write_item(struct buf *b, const struct roster_item *item)
     if (item->n_groups > 0) buf_adds(b, "</item>");
 }
 
+/* RFC 6121, 2.6: the version is the number of the last change. */
+static void add_version(struct buf *b, const struct user *u) { buf_addf(b, " ver='%llu'", (unsigned long long)u->roster_version); }
+
+/* The version the client has; STR_NONE: it knows nothing of versions. */
+static struct str known_version(const struct context *cx)
+{
+    struct err err;
+    struct xml_node *tree = stanza_tree(cx->stanza, NULL, cx->arena, &err);
+    struct xml_node *query = tree != NULL ? xml_node_child(tree, "query", NS_ROSTER) : NULL;
+    return query != NULL ? xml_node_attr(query, "ver") : STR_NONE;
+}
+
 void roster_get_apply(const struct context *cx, struct effects *fx)
 {
     cx->session->interested = true;
+    struct str known = known_version(cx);
+    cx->session->roster_versions = known.p != NULL;
+    char current[24];
+    snprintf(current, sizeof(current), "%llu", (unsigned long long)cx->user->roster_version);
+    if (str_is(known, current)) { /* nothing has changed since */
+        effect_reply(fx, stanza_result(cx->stanza, STR("")));
+        return;
+    }
     struct buf b = {0};
-    buf_adds(&b, "<query xmlns='" NS_ROSTER "'>");
+    buf_adds(&b, "<query xmlns='" NS_ROSTER "'");
+    if (known.p != NULL) add_version(&b, cx->user);
+    buf_addc(&b, '>');
     size_t it = 0;
     struct str key;
     void *value;
@@ -42,27 +65,33 @@ void roster_get_apply(const struct context *cx, struct effects *fx)
     buf_free(&b);
 }
 
+/* A push carries the version only for clients that have shown that they know of versions. */
 void effect_roster_push(struct effects *fx, struct user *u, const struct roster_item *item, struct str removed)
 {
-    struct buf b = {0};
-    buf_adds(&b, "<query xmlns='" NS_ROSTER "'>");
+    struct buf change = {0}, query = {0};
     if (item != NULL) {
-        write_item(&b, item);
+        write_item(&change, item);
     } else {
-        buf_adds(&b, "<item");
-        xml_add_attr(&b, "jid", removed);
-        buf_adds(&b, " subscription='remove'/>");
+        buf_adds(&change, "<item");
+        xml_add_attr(&change, "jid", removed);
+        buf_adds(&change, " subscription='remove'/>");
     }
-    buf_adds(&b, "</query>");
     LIST_EACH(node, &u->sessions)
     {
         struct session *s = CONTAINER_OF(node, struct session, node);
         if (!s->interested || s->state != SESSION_OPEN) continue;
+        buf_reset(&query);
+        buf_adds(&query, "<query xmlns='" NS_ROSTER "'");
+        if (s->roster_versions) add_version(&query, u);
+        buf_addc(&query, '>');
+        buf_add_str(&query, buf_str(&change));
+        buf_adds(&query, "</query>");
         char id[STANZA_ID_SIZE + 8] = "push-";
         stanza_id_text(stanza_id_next(), id + 5);
-        effect_deliver(fx, s, stanza_make(STANZA_IQ, IQ_SET, &u->jid, &s->full, str_of(id), buf_str(&b)), COPY_NONE);
+        effect_deliver(fx, s, stanza_make(STANZA_IQ, IQ_SET, &u->jid, &s->full, str_of(id), buf_str(&query)), COPY_NONE);
     }
-    buf_free(&b);
+    buf_free(&change);
+    buf_free(&query);
 }
 
 static struct xml_node *item_of(const struct context *cx)

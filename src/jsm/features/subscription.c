@@ -22,7 +22,7 @@ static void pending_clear(struct roster_item *item)
 static void changed(const struct context *cx, struct effects *fx, struct roster_item *item)
 {
     struct store_batch *batch = effect_store(fx, cx->user);
-    if (!item->in_roster && item->pending_in == NULL && item->subscription == SUBSCRIPTION_NONE && !item->ask) {
+    if (!item->in_roster && item->pending_in == NULL && item->subscription == SUBSCRIPTION_NONE && !item->ask && !item->approved) {
         struct str jid = arena_str(cx->arena, str_of(item->jid));
         store_batch_roster_delete(batch, jid, ++cx->user->roster_version);
         roster_drop(cx->user, jid);
@@ -53,6 +53,16 @@ const char *subscription_check(const struct context *cx, const char **text)
     return "bad-request";
 }
 
+/* RFC 6121, 3.4: the approval of a request that has not come yet. Nothing is sent to the contact. */
+static void approve_beforehand(const struct context *cx, struct effects *fx, struct str contact)
+{
+    struct roster_item *item = roster_make(cx->user, contact);
+    if (has(item, FROM) || item->approved) return;
+    item->approved = true;
+    item->in_roster = true;
+    changed(cx, fx, item);
+}
+
 void subscription_out_apply(const struct context *cx, struct effects *fx)
 {
     struct jid contact = jid_to_bare(cx->arena, &cx->stanza->to);
@@ -68,7 +78,10 @@ void subscription_out_apply(const struct context *cx, struct effects *fx)
         break;
     case PRESENCE_SUBSCRIBED:
         goes_on = item != NULL && item->pending_in != NULL && !has(item, FROM);
-        if (!goes_on) break;
+        if (!goes_on) {
+            approve_beforehand(cx, fx, contact.bare);
+            break;
+        }
         pending_clear(item);
         grant(item, FROM);
         item->in_roster = true;
@@ -82,7 +95,8 @@ void subscription_out_apply(const struct context *cx, struct effects *fx)
         break;
     default: /* unsubscribed */
         goes_on = item != NULL && (item->pending_in != NULL || has(item, FROM));
-        if (!goes_on) break;
+        if (!goes_on && (item == NULL || !item->approved)) break;
+        item->approved = false; /* RFC 6121, 3.4.2: an approval beforehand is cancelled by the same stanza */
         if (has(item, FROM)) presence_to_contact(cx, fx, &contact, false);
         pending_clear(item);
         take(item, FROM);
