@@ -1,13 +1,12 @@
 /* Accounts and sessions in the admin API. Passwords come in, are turned into SCRAM keys, and never go out. */
 #include "admin/private.h"
 #include "base/clock.h"
+#include "jsm/account.h"
 #include "jsm/jsm.h"
 #include "router/route.h"
 #include "store/store.h"
 #include <stdlib.h>
 #include <string.h>
-
-#define PASSWORD_MIN 8
 
 int request_jid(struct request *rq, const char *text, bool account, struct jid *out, struct err *err)
 {
@@ -21,7 +20,7 @@ int request_jid(struct request *rq, const char *text, bool account, struct jid *
 
 static int keys_of(const char *password, struct scram_keys keys[SCRAM_HASHES], struct err *err)
 {
-    if (strlen(password) < PASSWORD_MIN) return err_set(err, ERR_INVALID, "the password has fewer than %d bytes", PASSWORD_MIN);
+    if (account_password_check(str_of(password), err) != 0) return -1;
     if (scram_keys_make(SCRAM_SHA1, str_of(password), SCRAM_ITERATIONS, &keys[SCRAM_SHA1], err) != 0) return -1;
     return scram_keys_make(SCRAM_SHA256, str_of(password), SCRAM_ITERATIONS, &keys[SCRAM_SHA256], err);
 }
@@ -98,10 +97,32 @@ static json_t *sessions_json(struct str bare)
     return call.list;
 }
 
+struct kept_call { /* what is kept for an account */
+    struct waiter w;
+    size_t contacts, requests, offline;
+};
+
+static void kept_got(void *arg, const struct store_user *user, const struct err *err)
+{
+    struct kept_call *call = arg;
+    for (size_t i = 0; err == NULL && i < user->n_items; i++) {
+        call->contacts += user->items[i].in_roster;
+        call->requests += user->items[i].pending_in.p != NULL;
+    }
+    if (err == NULL) call->offline = user->offline_count;
+    waiter_answer(&call->w, err);
+}
+
 static int user_show(struct request *rq, struct err *err)
 {
     struct jid jid;
     if (account_of_path(rq, &jid, &rq->out, err) != 0) return -1;
+    struct kept_call kept = {.w = WAITER_INIT};
+    store_user_load(jid.bare, kept_got, &kept);
+    if (waiter_wait(&kept.w, err) != 0) return -1;
+    json_object_set_new(rq->out, "contacts", json_integer((json_int_t)kept.contacts));
+    json_object_set_new(rq->out, "requests", json_integer((json_int_t)kept.requests));
+    json_object_set_new(rq->out, "offline_messages", json_integer((json_int_t)kept.offline));
     json_object_set_new(rq->out, "sessions", sessions_json(jid.bare));
     return 0;
 }
@@ -165,10 +186,8 @@ static int user_delete(struct request *rq, struct err *err)
     struct jid jid;
     if (request_jid(rq, rq->parts[0], true, &jid, err) != 0) return -1;
     struct waiter w = WAITER_INIT;
-    store_account_delete(jid.bare, waiter_done, &w);
-    if (waiter_wait(&w, err) != 0) return -1;
-    jsm_account_gone(&jid);
-    return 0;
+    account_remove(&jid, 0, waiter_done, &w);
+    return waiter_wait(&w, err);
 }
 
 static int session_list(struct request *rq, struct err *err)

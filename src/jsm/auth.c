@@ -6,6 +6,7 @@
 #include "jsm/deliver.h"
 #include "jsm/jsm.h"
 #include "jsm/receive.h"
+#include "jsm/register.h"
 #include "jsm/send.h"
 #include "base/hash.h"
 #include "xml/writer.h"
@@ -328,6 +329,7 @@ const struct c2s_ops jsm_c2s_ops = {
     .account_get = account_get,
     .owner = router_owner,
     .on_auth = on_auth,
+    .on_register = registration_begin,
     .on_bind = on_bind,
     .on_stanza = on_stanza,
     .on_reject = on_reject,

@@ -82,6 +82,14 @@ void effect_document(struct effects *fx, const char *area, struct str name, void
     fx->document_fn = fn;
 }
 
+void effect_wait(struct effects *fx, void (*fn)(struct effects *fx), void *arg)
+{
+    fx->wait_fn = fn;
+    fx->wait_arg = arg;
+}
+
+void effect_after(struct effects *fx, void (*fn)(uint64_t session)) { fx->after_fn = fn; }
+
 void effect_then(struct effects *fx, void (*fn)(uint64_t session), uint64_t session)
 {
     struct effect *e = effect_add(fx, EFFECT_THEN, NULL);
@@ -115,7 +123,11 @@ struct effect_delivery { /* one es_IN under way for an effect */
 
 static void one_done(struct effects *fx)
 {
-    if (--fx->under_way == 0) fx->done(fx, NULL);
+    if (--fx->under_way > 0) return;
+    void (*after)(uint64_t session) = fx->after_fn;
+    uint64_t session = fx->session;
+    fx->done(fx, NULL);
+    if (after != NULL) after(session);
 }
 
 static void delivery_finish(struct effect_delivery *ed)
@@ -206,6 +218,12 @@ static void document_read(void *arg, struct str xml, const struct err *err)
 
 void effects_run(struct effects *fx)
 {
+    if (fx->wait_fn != NULL) {
+        void (*fn)(struct effects *fx) = fx->wait_fn;
+        fx->wait_fn = NULL;
+        fn(fx);
+        return;
+    }
     if (fx->document_fn != NULL) {
         store_document_load(fx->user->jid.bare, fx->document_area, fx->document_name, document_read, fx);
         return;

@@ -46,6 +46,10 @@ void effect_roster_push(struct effects *fx, struct user *u, const struct roster_
 struct store_batch *effect_store(struct effects *fx, struct user *u); /* the batch committed before anything is sent */
 /* Before anything is stored or sent, a document of the user (store_document_load) is read; fn then adds the effects that depend on it. At most one. */
 void effect_document(struct effects *fx, const char *area, struct str name, void (*fn)(struct effects *fx, struct str xml));
+/* Before anything is stored or sent, fn runs; it lets something be done elsewhere, and once that is done more effects are added and effects_run() is called
+ * again, not before fn has returned. At most one. */
+void effect_wait(struct effects *fx, void (*fn)(struct effects *fx), void *arg); /* arg: as fx->wait_arg */
+void effect_after(struct effects *fx, void (*fn)(uint64_t session)); /* of the requester's session, when everything was written and done */
 void effect_then(struct effects *fx, void (*fn)(uint64_t session), uint64_t session); /* after everything was sent */
 
 struct effects {
@@ -60,6 +64,9 @@ struct effects {
     void (*document_fn)(struct effects *fx, struct str xml); /* NULL: none is to be read */
     const char *document_area;
     struct str document_name;
+    void (*wait_fn)(struct effects *fx); /* NULL: nothing is to be waited for */
+    void *wait_arg;
+    void (*after_fn)(uint64_t session); /* NULL: nothing */
     unsigned under_way; /* deliveries not finished, +1 while sending */
     const struct stanza *request; /* borrowed from the owner */
     void (*done)(struct effects *fx, const struct err *failed); /* once; failed: the commit failed and nothing was sent */

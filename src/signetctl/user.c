@@ -105,6 +105,13 @@ enum outcome user_show(const struct invocation *in, struct err *err)
         table_fact(&t, "state", account_state(answer));
         table_fact(&t, "created", json_text(answer, "created"));
         table_fact(&t, "last login", json_text(answer, "last_login"));
+        struct buf kept = {0};
+        buf_addf(&kept, "%lld contacts, %lld requests for its presence unanswered", json_number(answer, "contacts"), json_number(answer, "requests"));
+        table_fact(&t, "roster", buf_cstr(&kept));
+        buf_reset(&kept);
+        buf_addf(&kept, "%lld messages", json_number(answer, "offline_messages"));
+        table_fact(&t, "offline", buf_cstr(&kept));
+        buf_free(&kept);
         json_t *sessions = json_object_get(answer, "sessions"), *session;
         size_t i;
         if (json_array_size(sessions) == 0) table_fact(&t, "sessions", "none");

@@ -77,7 +77,7 @@ int sqlite_user_load(struct str user, struct arena *a, struct store_user *out, s
     int64_t account = 0;
     if (found > 0) {
         account = sql_int(&q, 0);
-        *out = (struct store_user){.exists = true, .roster_version = (uint64_t)sql_int(&q, 1), .offline_count = (size_t)sql_int(&q, 2)};
+        *out = (struct store_user){.exists = sql_int(&q, 5) == 0, .roster_version = (uint64_t)sql_int(&q, 1), .offline_count = (size_t)sql_int(&q, 2)};
         out->last_ms = (uint64_t)sql_int(&q, 3);
         out->last_status = sql_text(&q, 4, a);
     }

@@ -51,7 +51,7 @@ struct store_roster_item {
     unsigned n_groups;
 };
 struct store_user {
-    bool exists; /* an enabled account */
+    bool exists; /* an enabled account; of a disabled one the rest is told all the same */
     const struct store_roster_item *items;
     size_t n_items;
     uint64_t roster_version;

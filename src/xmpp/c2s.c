@@ -269,6 +269,11 @@ const struct jid *c2s_user(const struct c2s *c)
     return &c->user;
 }
 
+struct str c2s_domain(const struct c2s *c)
+{
+    return c->domain;
+}
+
 const char *c2s_peer(const struct c2s *c)
 {
     return c->peer;
@@ -310,9 +315,16 @@ void c2s_bind_refused(struct c2s *c)
 
 void c2s_send_stanza(struct c2s *c, const struct stanza *s)
 {
-    if (c->state != C2S_BOUND && c->state != C2S_BINDING && c->state != C2S_READY) return;
+    bool registering = c->state == C2S_AUTH && c->paused;
+    if (c->state != C2S_BOUND && c->state != C2S_BINDING && c->state != C2S_READY && !registering) return;
     stanza_write(conn_out(c->conn), s, NULL);
     conn_wrote(c->conn);
+}
+
+void c2s_registration_done(uint64_t id)
+{
+    struct c2s *c = c2s_get(id);
+    if (c && c->state == C2S_AUTH) c2s_resume(c);
 }
 
 void c2s_write(struct c2s *c, const char *fmt, ...)

@@ -23,6 +23,10 @@ struct c2s_ops {
     /* SASL verified the credentials and the stream is on the owner's worker; <success/> is not sent yet: answer with c2s_auth_result(), not before
      * return. From here on the upper layer knows the stream and hears on_closed; of streams that never came so far it hears nothing. */
     void (*on_auth)(struct c2s *c);
+    /* An in-band registration request (XEP-0077, an iq get or set) before login, when register.enabled; the reader is parked until
+     * c2s_registration_done() or the stream's end. Answers are sent as to a bound stream. Of the stream's end the upper layer hears nothing: it keeps the
+     * id. The op takes the stanza. */
+    void (*on_register)(struct c2s *c, struct stanza *take);
     /* A bind request (an iq set), checked; the reader is parked until c2s_bound() or the stream's end. The op takes the stanza. */
     void (*on_bind)(struct c2s *c, struct stanza *take);
     /* A stanza of a bound stream; `from` is as received (absent mostly). May pause the reader. The op takes the stanza. */
@@ -55,6 +59,9 @@ const char *c2s_tls_version(const struct c2s *c);
 /* Ends the wait of on_auth: <success/>, or <failure> with a SASL condition ("not-authorized", "temporary-auth-failure"); ignored when gone. */
 void c2s_auth_result(uint64_t id, const char *failure_condition);
 void c2s_bound(struct c2s *c, const struct jid *full); /* the bind result itself is sent with c2s_send_stanza; the reader goes on */
+void c2s_registration_done(uint64_t id); /* the reader goes on; ignored when gone */
+struct str c2s_domain(const struct c2s *c); /* that the client asked for */
+void c2s_peer_address(const struct c2s *c, char *out, size_t n); /* without the port, for the log */
 void c2s_bind_refused(struct c2s *c); /* the error itself is sent with c2s_send_stanza; the client may try again */
 /* Writes a stanza to the client. ONLY jsm/deliver may call this (checked by tests/lint). */
 void c2s_send_stanza(struct c2s *c, const struct stanza *s);

@@ -50,6 +50,19 @@ static void write_mechanisms(struct buf *b, const void *stream)
         buf_addf(b, "<sasl-channel-binding xmlns='urn:xmpp:sasl-cb:0'><channel-binding type='%s'/></sasl-channel-binding>", context.binding.type);
 }
 
+/* XEP-0077, 8: whoever wants an account may ask for one, once the stream is as safe as a login needs it. */
+static bool offered_register(const void *stream)
+{
+    const struct c2s *c = stream;
+    return c->state == C2S_AUTH && c2s_shared.config->register_enabled;
+}
+
+static void write_register(struct buf *b, const void *stream)
+{
+    (void)stream;
+    BUF_ADD_LIT(b, "<register xmlns='http://jabber.org/features/iq-register'/>");
+}
+
 static void write_bind(struct buf *b, const void *stream)
 {
     (void)stream;
@@ -76,6 +89,7 @@ static const struct stream_feature features[] = {
     {NULL, write_limits},
     {offered_starttls, write_starttls},
     {offered_auth, write_mechanisms},
+    {offered_register, write_register},
     {offered_bind, write_bind},
     {offered_bind, write_roster_features},
 };
@@ -253,6 +267,26 @@ static void on_stanza(struct c2s *c, const struct xml_element *e)
     }
 }
 
+static bool is_registration(const struct c2s *c, const struct xml_element *e)
+{
+    return offered_register(c) && str_is(e->name, "iq") && e->n_children == 1 && str_is(e->children[0].name, "query") &&
+           str_is(e->children[0].ns, "jabber:iq:register");
+}
+
+static void on_registration(struct c2s *c, const struct xml_element *e)
+{
+    const char *condition = NULL;
+    struct err err = {0};
+    struct stanza *s = stanza_from_element(e, &condition, &err);
+    if (!s || !stanza_is_request(s) || jid_present(&s->from)) {
+        stanza_unref(s);
+        c2s_close(c, "not-authorized", "log in first");
+        return;
+    }
+    c2s_pause(c);
+    c2s_shared.ops->on_register(c, s);
+}
+
 static bool is_stanza(const struct xml_element *e)
 {
     return str_is(e->ns, NS_CLIENT) && (str_is(e->name, "message") || str_is(e->name, "presence") || str_is(e->name, "iq"));
@@ -294,6 +328,8 @@ static void dispatch(struct c2s *c, const struct xml_element *e)
         c2s_close(c, "unsupported-stanza-type", "an element that is not known here");
     else if (c->state == C2S_READY || c->state == C2S_BOUND)
         on_stanza(c, e);
+    else if (is_registration(c, e))
+        on_registration(c, e);
     else
         c2s_close(c, "not-authorized", "log in first");
 }

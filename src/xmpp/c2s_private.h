@@ -99,7 +99,6 @@ void c2s_end(struct c2s *c, bool graceful, const char *why);
 void c2s_write(struct c2s *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* domain: whose certificate, unless the client names another by SNI; NULL: the default one. */
 must_check int c2s_start_tls(struct c2s *c, const char *domain, struct err *err);
-void c2s_peer_address(const struct c2s *c, char *out, size_t n); /* without the port, for the log */
 
 extern const struct conn_ops c2s_conn_ops;
 

@@ -101,7 +101,7 @@ def changed_body(event):
 
 class Lab:
     def __init__(self):
-        self.service = Service({"broker.event_timeout": TIMEOUT_MS, "server.shutdown_wait": 5})
+        self.service = Service({"broker.event_timeout": TIMEOUT_MS, "server.shutdown_wait": 5, "register.enabled": "yes", "register.accounts": 0})
         self.service.user("romeo", "juliet", "tybalt", "nurse")
         self.service.profile("First", [])
         self.service.profile("Second", [])

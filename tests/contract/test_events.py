@@ -1,5 +1,8 @@
 """Every event of the catalogue, with every answer it may get: what the sender, the recipient, the offline store and the next profile of the chain see.
 EVENTS.md, "Answers", "What refusal does to each kind of stanza", and the table of JSM events."""
+import copy
+import xml.etree.ElementTree as ET
+
 import pytest
 
 from harness.client import Client, condition, ids, text
@@ -9,7 +12,6 @@ from lab import ANSWERS, CATALOGUE, Lab, Outcome, changed_body, expected, raised
 
 # Events that nothing raises yet. One that begins to be raised fails test_catalogue, until it has a driver below.
 NOT_RAISED = {
-    "e_REGISTER": "there is no in-band registration yet",
     "e_DISCOFEAT": "raised when features are to be changed by compliance servers",
     "e_PRISESSION": "the choice among several sessions is not yet shown to compliance servers",
     "e_STATS": "counters are not yet sent to compliance servers",
@@ -133,6 +135,38 @@ class Auth:
         return passed_with(event, f"<iq xmlns='jabber:client' type='set' id='{s.get('id')}' from='{s.get('from')}' to='{s.get('to')}'><query xmlns='jabber:iq:auth'/></iq>")
 
 
+class Register:
+    """An account asked for in-band: e_REGISTER, before it is made. The password is not shown, and is the one asked for all the same."""
+
+    def run(self, lab, event, answer, outcome):
+        script, handling, forget, _ = ANSWERS[answer]
+        lab.begin(script or self.renamed, [(event, "iq", handling, forget)], [(event, "iq", "bounce", False)])
+        name = f"new{next(ids)}"
+        client = lab.client(name, login=False)
+        client.open()
+        client.send(f"<iq type='set' id='r'><query xmlns='jabber:iq:register'><username>{name}</username><password>{client.password}</password></query></iq>")
+        reply = client.next("{jabber:client}iq")
+        client.close()
+        seen = lab.first.wait(event)
+        lab.fence(lab.romeo, lab.juliet)
+        query = seen[0].stanza.find("{jabber:iq:register}query")
+        assert query.findtext("{jabber:iq:register}username") == name and seen[0].attributes["key"] == f"{name}@example.com"
+        assert query.find("{jabber:iq:register}password") is not None and not query.findtext("{jabber:iq:register}password")
+        if outcome.kind in ("pass", "changed"):
+            assert reply.get("type") == "result"
+            lab.client(name if outcome.kind == "pass" else "also-" + name).close()
+        else:
+            assert condition(reply) == (outcome.condition if outcome.kind == "refuse" else "not-allowed")
+        return seen
+
+    @staticmethod
+    def renamed(event):
+        stanza = copy.deepcopy(event.stanza)
+        username = stanza.find(".//{jabber:iq:register}username")
+        username.text = "also-" + username.text
+        return passed_with(event, ET.tostring(stanza, encoding="unicode"))
+
+
 class Session:
     """Resource bind: e_SESSION. PASS + stanza may rename."""
 
@@ -184,7 +218,7 @@ class End:
         return passed_with(event, "<presence xmlns='jabber:client' type='unavailable' from='nurse@example.com/kitchen'><status>changed</status></presence>")
 
 
-DRIVERS = {"e_AUTH": Auth(), "e_SESSION": Session(), "es_OUT": Message(), "e_SERVER": Server(), "e_DELIVER": Message(), "e_OFFLINE": Offline(), "es_IN": Message(),
+DRIVERS = {"e_AUTH": Auth(), "e_REGISTER": Register(), "e_SESSION": Session(), "es_OUT": Message(), "e_SERVER": Server(), "e_DELIVER": Message(), "e_OFFLINE": Offline(), "es_IN": Message(),
            "es_END": End()}
 
 

@@ -107,7 +107,7 @@ def test_every_command_has_a_help():
 @pytest.mark.parametrize("words,says", [
     ((), "no command"),
     (("frobnicate",), "there is no command 'frobnicate'"),
-    (("user",), "'user' needs one of: add, passwd, list, show, disable, enable, delete"),
+    (("user",), "'user' needs one of: add, import, passwd, list, show, disable, enable, delete"),
     (("user", "ad"), "'user' has no 'ad'; it has: add"),
     (("compliance",), "'compliance' needs one of: server, profile, assignment, link"),
     (("compliance", "server", "frob"), "'compliance server' has no 'frob'; it has: list, show, add, set, delete"),
@@ -409,6 +409,48 @@ def test_accounts_and_sessions(real):
     client = Client(real.service, "romeo", password=password)
     real("user", "delete", "romeo@example.com", "--yes")
     assert "there is no account" in real("user", "show", "romeo@example.com", code=REFUSED)
+
+
+def test_show_says_what_is_kept(real):
+    for name in ("romeo", "juliet"):
+        real("user", "add", f"{name}@example.com", "--password-stdin", stdin="long enough\n")
+    with_romeo = Client(real.service, "romeo", password="long enough")
+    with_romeo.send("<iq type='set' id='r'><query xmlns='jabber:iq:roster'><item jid='nurse@example.com'/></query></iq>")
+    with_romeo.send("<presence type='subscribe' to='juliet@example.com'/>")
+    for i in range(3):
+        with_romeo.message("juliet@example.com", f"n{i}")
+    with_romeo.iq("get", "<ping xmlns='urn:xmpp:ping'/>", to="example.com")
+    wait_until("the messages", lambda: json.loads(real("user", "show", "juliet@example.com", "--json"))["offline_messages"] == 3)
+    juliet = json.loads(real("user", "show", "juliet@example.com", "--json"))
+    assert (juliet["contacts"], juliet["requests"]) == (0, 1)
+    assert "2 contacts, 0 requests" in real("user", "show", "romeo@example.com") and "3 messages" in real("user", "show", "juliet@example.com")
+
+
+def test_import(real, tmp_path):
+    """Each line for itself: what is wrong is said with its number, what is right is done."""
+    file = tmp_path / "users.csv"
+    file.write_text("\ufeffJID,password\r\n"
+                    "romeo@example.com,correct horse\r\n"
+                    "\n"
+                    "juliet@example.com,\"with a \"\"quote\"\", and a comma\"\n"
+                    "nurse@example.com,short\n"
+                    "romeo@example.com,once more\n"
+                    "paris@elsewhere.example,correct horse\n"
+                    "tybalt@example.com\n"
+                    "tybalt@example.com,a,b\n"
+                    "tybalt@example.com,\"open\n"
+                    "mercutio@example.com,correct horse", encoding="utf-8")
+    result = ctl("user", "import", file, env={"SIGNET_ADMIN_SOCKET": str(real.service.options["admin.socket"])})
+    assert result.returncode == REFUSED and result.stdout == "3 accounts added\n"
+    lines = [line for line in result.stderr.splitlines() if line.startswith(f"{file}:")]
+    assert [int(line[len(str(file)) + 1:].split(":")[0]) for line in lines] == [5, 6, 7, 8, 9, 10]
+    assert "fewer than 8" in lines[0] and "already" in lines[1] and "not served" in lines[2]
+    assert "6 lines of" in result.stderr.splitlines()[-1] and "\r" not in result.stderr
+    assert "correct horse" not in result.stderr + result.stdout
+    for name, password in (("romeo", "correct horse"), ("juliet", 'with a "quote", and a comma'), ("mercutio", "correct horse")):
+        Client(real.service, name, password=password).close()
+    assert "absent.csv: cannot be read" in real("user", "import", tmp_path / "absent.csv", code=USAGE)
+    assert json.loads(real("user", "import", "-", "--json", stdin="nurse@example.com,long enough\n")) == {"added": 1, "failed": 0}
 
 
 def test_compliance_configuration_keeps_what_is_not_named(real):

@@ -47,6 +47,7 @@ void disco_info_apply(const struct context *cx, struct effects *fx)
     buf_adds(&b, server ? "<identity category='server' type='im' name='Signet'/>" : "<identity category='account' type='registered'/>");
     for (size_t i = 0; i < sizeof(features) / sizeof(features[0]); i++)
         if (features[i].places & (server ? ON_SERVER : ON_ACCOUNT)) buf_addf(&b, "<feature var='%s'/>", features[i].var);
+    if (server && jsm->config->register_enabled) buf_adds(&b, "<feature var='jabber:iq:register'/>");
     buf_adds(&b, "</query>");
     effect_reply(fx, stanza_result(cx->stanza, buf_str(&b)));
     buf_free(&b);

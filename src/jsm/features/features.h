@@ -36,6 +36,10 @@ void roster_get_apply(const struct context *cx, struct effects *fx);
 const char *roster_set_check(const struct context *cx, const char **text);
 void roster_set_apply(const struct context *cx, struct effects *fx);
 void roster_foreign_apply(const struct context *cx, struct effects *fx);
+/* register.c */
+void register_get_apply(const struct context *cx, struct effects *fx);
+const char *register_check(const struct context *cx, const char **text);
+void register_set_apply(const struct context *cx, struct effects *fx);
 /* Is there no room for this contact? listed: for one that shall stand in the roster; otherwise for a subscription request that waits for the user. */
 bool roster_full(const struct user *u, struct str bare, bool listed);
 const char *roster_refuse_full(const struct context *cx, const char **text); /* the condition of that; counted once per stanza */

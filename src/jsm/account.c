@@ -1,0 +1,186 @@
+/* Accounts: the slow part (key derivation) on the pool, the changes by the store, and what an account's end means to others. */
+#include "jsm/account.h"
+#include "base/log.h"
+#include "io/offload.h"
+#include "jsm/session.h"
+#include "router/route.h"
+#include <stdlib.h>
+#include <string.h>
+
+int account_password_check(struct str password, struct err *err)
+{
+    if (password.n >= ACCOUNT_PASSWORD_MIN) return 0;
+    return err_set(err, ERR_INVALID, "the password has fewer than %d bytes", ACCOUNT_PASSWORD_MIN);
+}
+
+/* ---- made, or given another password ---- */
+struct keys_job {
+    char *user, *password;
+    struct scram_keys keys[SCRAM_HASHES];
+    struct err err;
+    bool create, failed;
+    store_done_fn fn;
+    void *arg;
+};
+
+static void keys_work(void *arg)
+{
+    struct keys_job *job = arg;
+    struct str password = str_of(job->password);
+    job->failed = account_password_check(password, &job->err) != 0;
+    for (unsigned hash = 0; hash < SCRAM_HASHES && !job->failed; hash++)
+        job->failed = scram_keys_make((enum scram_hash)hash, password, SCRAM_ITERATIONS, &job->keys[hash], &job->err) != 0;
+    explicit_bzero(job->password, password.n);
+}
+
+static void keys_told(void *arg, const struct err *err)
+{
+    struct keys_job *job = arg;
+    job->fn(job->arg, err);
+    explicit_bzero(job->keys, sizeof(job->keys));
+    free(job->user);
+    free(job->password);
+    free(job);
+}
+
+static void keys_done(void *arg)
+{
+    struct keys_job *job = arg;
+    if (job->failed)
+        keys_told(job, &job->err);
+    else if (job->create)
+        store_account_create(str_of(job->user), job->keys, keys_told, job);
+    else
+        store_account_set_keys(str_of(job->user), job->keys, keys_told, job);
+}
+
+static void keys_start(const struct jid *user, struct str password, bool create, store_done_fn fn, void *arg)
+{
+    struct keys_job *job = x_calloc(1, sizeof(*job));
+    job->user = str_dup(user->bare);
+    job->password = str_dup(password);
+    job->create = create;
+    job->fn = fn;
+    job->arg = arg;
+    worker_offload(keys_work, keys_done, job);
+}
+
+void account_create(const struct jid *user, struct str password, store_done_fn fn, void *arg) { keys_start(user, password, true, fn, arg); }
+void account_set_password(const struct jid *user, struct str password, store_done_fn fn, void *arg) { keys_start(user, password, false, fn, arg); }
+
+/* ---- removed ---- */
+struct removal {
+    struct msg msg;
+    struct arena *arena;
+    struct jid user;
+    uint64_t spare;
+    uint32_t home; /* who asked; WORKER_NONE: no worker */
+    bool failed;
+    struct err err;
+    store_done_fn fn;
+    void *arg;
+};
+
+static void removal_told(struct removal *r)
+{
+    r->fn(r->arg, r->failed ? &r->err : NULL);
+    arena_free(r->arena);
+    free(r);
+}
+
+static void removal_at_home(struct msg *msg) { removal_told(CONTAINER_OF(msg, struct removal, msg)); }
+
+static void removal_finish(struct removal *r, const struct err *err)
+{
+    r->failed = err != NULL;
+    if (err != NULL) r->err = *err;
+    if (r->home == WORKER_NONE || r->home == worker_id()) {
+        removal_told(r);
+        return;
+    }
+    r->msg.run = removal_at_home;
+    worker_post(r->home, &r->msg);
+}
+
+static void sessions_close(const struct removal *r, struct user *u)
+{
+    u->refs++;
+    u->gone = true;
+    map_del(&jsm->users, u->jid.bare); /* the next stanza for this name finds the store's answer, not ours */
+    LIST_EACH_SAFE(node, next, &u->sessions)
+    {
+        struct session *s = CONTAINER_OF(node, struct session, node);
+        if (s->id == r->spare || (s->state != SESSION_OPEN && s->state != SESSION_BINDING)) continue;
+        session_kick(s, "not-authorized", "The account was removed.");
+    }
+    user_release(u);
+}
+
+static void removal_stored(void *arg, const struct err *err)
+{
+    struct removal *r = arg;
+    struct user *u = user_find(r->user.bare);
+    if (u != NULL && err != NULL) user_reload(u);
+    if (u != NULL && err == NULL) sessions_close(r, u);
+    if (err == NULL) log_notice("jsm", "the account '%s' was removed", r->user.full.p);
+    removal_finish(r, err);
+}
+
+static void say(const struct removal *r, const struct jid *contact, enum stanza_type type)
+{
+    router_route(stanza_make(STANZA_PRESENCE, type, &r->user, contact, STR_NONE, STR("")), (struct ticket){0}, 0);
+}
+
+/* To one contact: unavailable, then the end of the subscriptions, both ways (as RFC 6121, 2.5.2 has it for one that is removed from a roster). */
+static void part_from(const struct removal *r, const struct store_roster_item *item)
+{
+    struct jid contact;
+    struct err err;
+    struct user *u = user_find(r->user.bare);
+    if (jid_parse(r->arena, item->jid, &contact, &err) != 0) return;
+    bool to = item->subscription == SUBSCRIPTION_TO || item->subscription == SUBSCRIPTION_BOTH;
+    bool from = item->subscription == SUBSCRIPTION_FROM || item->subscription == SUBSCRIPTION_BOTH;
+    if (from && u != NULL) {
+        LIST_EACH(node, &u->sessions)
+        {
+            struct session *s = CONTAINER_OF(node, struct session, node);
+            if (!session_available(s)) continue;
+            struct stanza *gone = stanza_make(STANZA_PRESENCE, PRESENCE_UNAVAILABLE, &s->full, &contact, STR_NONE, STR(""));
+            router_route(gone, (struct ticket){0}, PARCEL_COPY);
+        }
+    }
+    if (to || item->ask) say(r, &contact, PRESENCE_UNSUBSCRIBE);
+    if (from || item->pending_in.p != NULL) say(r, &contact, PRESENCE_UNSUBSCRIBED);
+    if (u != NULL) roster_drop(u, contact.bare); /* its sessions' last presence has nobody to go to any more */
+}
+
+static void removal_loaded(void *arg, const struct store_user *user, const struct err *err)
+{
+    struct removal *r = arg;
+    if (err != NULL) {
+        removal_finish(r, err);
+        return;
+    }
+    for (size_t i = 0; i < user->n_items; i++) part_from(r, &user->items[i]);
+    store_account_delete(r->user.bare, removal_stored, r);
+}
+
+/* On the user's own worker. What was asked of the store for him before is done before. */
+static void removal_start(struct msg *msg)
+{
+    struct removal *r = CONTAINER_OF(msg, struct removal, msg);
+    store_user_load(r->user.bare, removal_loaded, r);
+}
+
+void account_remove(const struct jid *user, uint64_t spare, store_done_fn fn, void *arg)
+{
+    struct removal *r = x_calloc(1, sizeof(*r));
+    r->arena = arena_new(0);
+    r->user = jid_to_bare(r->arena, user);
+    r->spare = spare;
+    r->home = worker_id();
+    r->fn = fn;
+    r->arg = arg;
+    r->msg.run = removal_start;
+    worker_post(router_owner(&r->user), &r->msg);
+}
