@@ -80,8 +80,8 @@ static void count_sessions(void *arg, const struct session_view *view)
     const char *slash = memchr(view->jid.p, '/', view->jid.n);
     struct str bare = {view->jid.p, slash != NULL ? (size_t)(slash - view->jid.p) : view->jid.n};
     if (call->bare.p != NULL && !str_eq(bare, call->bare)) return;
-    json_t *o = json_pack("{s:s%, s:s, s:s, s:s, s:b, s:i, s:i}", "jid", view->jid.p, view->jid.n, "peer", view->peer != NULL ? view->peer : "", "mechanism",
-                          view->mechanism != NULL ? view->mechanism : "", "tls", view->tls != NULL ? view->tls : "", "available", view->available, "priority",
+    json_t *o = json_pack("{s:s%, s:s, s:s, s:s, s:b, s:b, s:i, s:i}", "jid", view->jid.p, view->jid.n, "peer", view->peer != NULL ? view->peer : "", "mechanism",
+                          view->mechanism != NULL ? view->mechanism : "", "tls", view->tls != NULL ? view->tls : "", "detached", view->detached, "available", view->available, "priority",
                           view->priority, "under_way", (int)view->under_way);
     json_stamp(o, "since", view->since_wall_ms);
     json_array_append_new(call->list, o);

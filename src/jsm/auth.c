@@ -7,7 +7,9 @@
 #include "jsm/jsm.h"
 #include "jsm/receive.h"
 #include "jsm/register.h"
+#include "jsm/resume.h"
 #include "jsm/send.h"
+#include "jsm/ticket.h"
 #include "base/hash.h"
 #include "xml/writer.h"
 #include <stdlib.h>
@@ -311,9 +313,17 @@ static void on_stanza(struct c2s *c, struct stanza *take)
     session_receive(s, take);
 }
 
-static void on_reject(struct c2s *c, struct stanza *take_reply) { deliver_to_stream(c, take_reply); }
-
-static void on_drain(struct c2s *c) { (void)c; }
+/* Not one to go any way, but one the client counts (XEP-0198). */
+static void on_reject(struct c2s *c, struct stanza *take_reply)
+{
+    struct session *s = c2s_session(c);
+    if (s == NULL) {
+        deliver_to_stream(c, take_reply);
+        return;
+    }
+    ticket_done(ticket_open(s));
+    deliver_unchecked(s, take_reply);
+}
 
 static void on_closed(struct c2s *c, bool graceful, const char *why)
 {
@@ -321,6 +331,7 @@ static void on_closed(struct c2s *c, bool graceful, const char *why)
     if (s == NULL) return;
     c2s_set_session(c, NULL);
     log_debug("jsm", "stream of '%s' closed%s%s", s->full.full.p, why != NULL ? ": " : "", why != NULL ? why : "");
+    if (c2s_lost(c) && resume_detach(s)) return;
     session_end(s, graceful);
 }
 
@@ -333,7 +344,11 @@ const struct c2s_ops jsm_c2s_ops = {
     .on_bind = on_bind,
     .on_stanza = on_stanza,
     .on_reject = on_reject,
-    .on_drain = on_drain,
+    .on_drain = resume_on_drain,
+    .on_sm_enable = resume_on_enable,
+    .on_sm_resume = resume_on_resume,
+    .on_sm_request = resume_on_request,
+    .on_sm_ack = resume_on_ack,
     .on_closed = on_closed,
 };
 

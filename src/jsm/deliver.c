@@ -1,6 +1,7 @@
 /* Delivery to a session: es_IN, then the write. */
 #include "jsm/deliver.h"
 #include "base/metric.h"
+#include "jsm/resume.h"
 #include <string.h>
 
 /* What a refusal leaves for this session (refusal rules 1, 3 and 4); everything else is dropped here and told to the owner. */
@@ -55,12 +56,25 @@ bool deliver_ask(struct delivery *d, struct session *s, struct stanza *take, enu
     return true;
 }
 
+/* The only way out to a session. */
+static bool put(struct session *s, struct stanza *stanza, enum event_copy copy, uint64_t since_wall_ms)
+{
+    if (s == NULL || !session_takes(s)) return false;
+    if (s->resume == NULL) {
+        c2s_send_stanza(s->c2s, stanza);
+    } else if (resume_keep(s, stanza, copy, since_wall_ms)) {
+        c2s_send_stanza(s->c2s, stanza);
+        resume_written(s);
+    }
+    return true;
+}
+
+void deliver_again(struct session *s, struct stanza *stanza) { c2s_send_stanza(s->c2s, stanza); }
+
 bool deliver_write(struct delivery *d)
 {
     if (d->out == NULL) return true;
-    struct session *s = session_get(d->session);
-    if (s == NULL || s->c2s == NULL) return false;
-    c2s_send_stanza(s->c2s, d->out);
+    if (!put(session_get(d->session), d->out, d->copy, d->since_wall_ms)) return false;
     metric_inc(METRIC_DELIVERIES);
     return true;
 }
@@ -82,8 +96,7 @@ void deliver_to_stream(struct c2s *c, struct stanza *take_reply)
 
 void deliver_unchecked(struct session *s, struct stanza *take_reply)
 {
-    if (s != NULL && s->c2s != NULL)
-        deliver_to_stream(s->c2s, take_reply);
-    else
-        stanza_unref(take_reply);
+    if (take_reply == NULL) return;
+    put(s, take_reply, COPY_NONE, 0);
+    stanza_unref(take_reply);
 }

@@ -11,6 +11,7 @@ struct delivery { /* one stanza for one session; embedded in its owner */
     struct stanza *stanza; /* a reference */
     struct stanza *out; /* what may be written once the verdict is there */
     enum event_copy copy;
+    uint64_t since_wall_ms; /* when it came for this user, of an offline message; 0: now */
     struct lane_entry *entry;
     enum delivery_result result;
     struct kept_verdict verdict; /* of a refusal */
@@ -20,6 +21,7 @@ struct delivery { /* one stanza for one session; embedded in its owner */
 /* Raises es_IN. true: the result is there at once. */
 bool deliver_ask(struct delivery *d, struct session *s, struct stanza *take, enum event_copy copy, struct lane_entry *entry, void (*ready)(struct delivery *d));
 bool deliver_write(struct delivery *d); /* writes what passed; false: the session has gone */
+void deliver_again(struct session *s, struct stanza *stanza); /* what the session has not acknowledged, on its new stream (XEP-0198): no event */
 void deliver_clear(struct delivery *d);
 void deliver_unchecked(struct session *s, struct stanza *take_reply); /* a reply caused by a verdict: no event */
 void deliver_to_stream(struct c2s *c, struct stanza *take_reply); /* the same before a session is bound (bind results, rejects) */

@@ -145,7 +145,7 @@ static void delivery_ready(struct delivery *d) { delivery_finish(CONTAINER_OF(d,
 static void send_to_session(struct effects *fx, uint64_t session, struct stanza *take, enum event_copy copy)
 {
     struct session *s = session_get(session);
-    if (s == NULL || s->c2s == NULL) {
+    if (s == NULL || !session_takes(s)) {
         stanza_unref(take);
         return;
     }

@@ -5,6 +5,7 @@
 #include "base/stages.h"
 #include "jsm/deliver.h"
 #include "jsm/receive.h"
+#include "jsm/resume.h"
 #include "jsm/send.h"
 #include "jsm/ticket.h"
 #include <pthread.h>
@@ -27,6 +28,7 @@ void jsm_worker_stop(void)
     if (jsm == NULL) return;
     if (jsm->sessions.count > 0) log_warn("jsm", "%zu sessions are left at the end", jsm->sessions.count);
     tickets_worker_stop();
+    resume_worker_stop();
     stages_thread_stop();
     imap_free(&jsm->sessions);
     map_free(&jsm->users);
@@ -48,12 +50,13 @@ static void view_worker(uint32_t worker, void *arg)
     pthread_mutex_lock(&call->lock); /* workers run at the same time */
     while (imap_next(&jsm->sessions, &it, &key, &value)) {
         const struct session *s = value;
-        if (s->state != SESSION_OPEN || s->c2s == NULL) continue;
+        if (s->state != SESSION_OPEN || !session_takes(s)) continue;
         struct session_view view = {
             .jid = s->full.full,
-            .peer = c2s_peer(s->c2s),
-            .mechanism = c2s_mechanism(s->c2s),
-            .tls = c2s_tls_version(s->c2s),
+            .peer = s->c2s != NULL ? c2s_peer(s->c2s) : NULL,
+            .mechanism = s->c2s != NULL ? c2s_mechanism(s->c2s) : NULL,
+            .tls = s->c2s != NULL ? c2s_tls_version(s->c2s) : NULL,
+            .detached = s->detached,
             .available = session_available(s),
             .priority = s->priority,
             .since_wall_ms = s->since_wall_ms,
@@ -182,6 +185,21 @@ static void end_sessions(uint32_t worker, void *arg)
     c2s_close_all("system-shutdown");
 }
 
+static void count_anew(uint32_t worker, void *arg)
+{
+    (void)worker;
+    atomic_uint *n = arg;
+    atomic_fetch_add(n, jsm->anew);
+}
+
+/* What ended sessions had not acknowledged is on its way into the offline store. */
+static unsigned delivered_anew(void)
+{
+    atomic_uint n = 0;
+    worker_each(count_anew, NULL, &n);
+    return atomic_load(&n);
+}
+
 void jsm_drain(uint64_t wait_ms)
 {
     worker_each(stop_reading, NULL, NULL);
@@ -193,4 +211,5 @@ void jsm_drain(uint64_t wait_ms)
         nanosleep(&pause, NULL);
     }
     worker_each(end_sessions, NULL, NULL);
+    for (uint64_t waited = 0; delivered_anew() > 0 && waited < wait_ms; waited += 5) nanosleep(&pause, NULL);
 }

@@ -16,7 +16,8 @@ void jsm_drain(uint64_t wait_ms);
 
 struct session_view { /* borrowed during the callback */
     struct str jid;
-    const char *peer, *mechanism, *tls;
+    const char *peer, *mechanism, *tls; /* NULL: none, as of one without a stream */
+    bool detached; /* its stream was cut, it may be resumed */
     bool available;
     int priority;
     uint64_t since_wall_ms;

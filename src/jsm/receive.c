@@ -42,6 +42,8 @@ struct incoming {
     bool fx_used;
     bool returned; /* to its sender, at shutdown: nothing comes of it any more */
     bool looked_again; /* e_OFFLINE has passed already */
+    bool anew; /* a session was sent it already and never acknowledged it */
+    uint64_t came_wall_ms; /* of one delivered anew: when it came first; 0: now */
     bool reached; /* some session took it, or was refused it explicitly by HANDLE */
     struct delivery *deliveries;
     unsigned n_deliveries, asking;
@@ -62,6 +64,7 @@ static void deliveries_clear(struct incoming *in)
 static void incoming_finish(struct incoming *in)
 {
     in->step = IN_DONE;
+    if (in->anew) jsm->anew--;
     stages_mark(in->stanza->sid, STAGE_FINISHED);
     ticket_done(in->parcel->ticket);
     stanza_unref(in->parcel->stanza);
@@ -355,7 +358,7 @@ static void nobody_there(struct incoming *in)
     if (in->looked_again) {
         in->step = IN_STORING;
         struct store_batch *batch = store_batch_new(in->user->jid.bare);
-        store_batch_offline_add(batch, s, clock_wall_ms(), (unsigned)jsm->config->offline_max_messages);
+        store_batch_offline_add(batch, s, in->came_wall_ms != 0 ? in->came_wall_ms : clock_wall_ms(), (unsigned)jsm->config->offline_max_messages);
         store_batch_commit(batch, offline_stored, in);
         return;
     }
@@ -408,6 +411,22 @@ static unsigned to_bare(const struct incoming *in, struct session *chosen[MAX_SE
     return n;
 }
 
+/* XEP-0203: for a session it was not meant for at first. */
+static void delay_stamp(struct incoming *in)
+{
+    char stamp[CLOCK_STAMP_SIZE];
+    struct buf inner = {0};
+    buf_add_str(&inner, in->stanza->inner);
+    buf_addf(&inner, "<delay xmlns='urn:xmpp:delay' from='" STR_FMT "' stamp='%s'/>", STR_ARG(in->user->jid.domain), clock_stamp(in->came_wall_ms, stamp));
+    struct str bytes = buf_str(&inner);
+    struct stanza_change change = {.inner = &bytes};
+    struct stanza *stamped = stanza_with(in->stanza, &change);
+    buf_free(&inner);
+    stanza_unref(in->stanza);
+    in->stanza = stamped;
+    in->came_wall_ms = 0;
+}
+
 static void choose_sessions(struct incoming *in)
 {
     if (in->returned) {
@@ -425,13 +444,14 @@ static void choose_sessions(struct incoming *in)
     unsigned n = 0;
     if (jid_is_full(&s->to)) {
         struct session *exact = session_by_resource(in->user, s->to.resource);
-        if (exact != NULL && exact->state == SESSION_OPEN && exact->c2s != NULL)
+        if (exact != NULL && exact->state == SESSION_OPEN && session_takes(exact))
             chosen[n++] = exact;
         else if (s->type == MESSAGE_CHAT)
             n = to_bare(in, chosen);
     } else {
         n = to_bare(in, chosen);
     }
+    if (n > 0 && in->came_wall_ms != 0) delay_stamp(in);
     if (n > 0)
         ask_sessions(in, chosen, n);
     else
@@ -566,6 +586,35 @@ void receive_parcel(struct parcel *take)
     in->user = user_hold(&s->to);
     list_push_back(&jsm->incoming, &in->node);
     in->wait.fn = incoming_loaded;
+    user_when_loaded(in->user, &in->wait);
+}
+
+static void again_loaded(struct user_wait *wait)
+{
+    struct incoming *in = CONTAINER_OF(wait, struct incoming, wait);
+    if (in->user->state != USER_READY || in->user->gone) {
+        incoming_reject(in, in->user->state == USER_FAILED ? "internal-server-error" : "service-unavailable");
+        return;
+    }
+    in->lane.on_head = incoming_on_head;
+    lane_enter(&in->user->receiving, in->stanza->from.bare, &in->lane);
+    lane_stage(&in->lane, in->stage = 1);
+    choose_sessions(in);
+}
+
+void receive_again(struct stanza *take, uint64_t since_wall_ms)
+{
+    struct incoming *in = x_calloc(1, sizeof(*in));
+    in->parcel = x_calloc(1, sizeof(*in->parcel));
+    in->parcel->stanza = take;
+    in->stanza = stanza_ref(take);
+    in->since_us = clock_us();
+    in->user = user_hold(&take->to);
+    list_push_back(&jsm->incoming, &in->node);
+    in->anew = true;
+    jsm->anew++;
+    in->came_wall_ms = since_wall_ms;
+    in->wait.fn = again_loaded;
     user_when_loaded(in->user, &in->wait);
 }
 

@@ -8,6 +8,7 @@
 #include "jsm/deliver.h"
 #include "jsm/dispatch.h"
 #include "jsm/features/features.h"
+#include "jsm/resume.h"
 #include "jsm/ticket.h"
 #include <stdlib.h>
 #include <string.h>
@@ -287,6 +288,12 @@ static unsigned place_of(const struct session *s, const struct stanza *stanza)
 
 void session_receive(struct session *s, struct stanza *take)
 {
+    struct ticket ticket = ticket_open(s);
+    if (s->resume != NULL && resume_came_again(s, take, ticket.number)) {
+        stanza_unref(take);
+        ticket_done(ticket);
+        return;
+    }
     struct outgoing *o = x_calloc(1, sizeof(*o));
     o->stanza = stamped(s, take);
     stanza_unref(take);
@@ -295,7 +302,7 @@ void session_receive(struct session *s, struct stanza *take)
     o->user->refs++;
     o->place = place_of(s, o->stanza);
     o->row = dispatch_find(o->stanza, o->place);
-    o->ticket = ticket_open(s);
+    o->ticket = ticket;
     o->since_us = clock_us();
     stages_mark(o->stanza->sid, STAGE_ACCEPTED);
     list_push_back(&jsm->outgoing, &o->node);

@@ -6,6 +6,7 @@
 #include "base/state.h"
 #include "broker/broker.h"
 #include "jsm/features/features.h"
+#include "jsm/resume.h"
 #include "jsm/send.h"
 #include "jsm/ticket.h"
 #include <stdlib.h>
@@ -77,6 +78,7 @@ void session_abandon(struct session *s)
     struct stanza *subject = last_presence(s);
     tell_end(s, subject);
     stanza_unref(subject);
+    resume_deliver_elsewhere(resume_take(s), s->user);
 }
 
 /* Unavailable presence the server makes itself raises no es_OUT. */
@@ -99,10 +101,12 @@ static void session_gone(struct session *s)
     presence_directed_clear(s);
     lane_set_free(&s->sending);
     tickets_close(s);
+    struct resume_left *left = resume_take(s);
     metric_add(METRIC_SESSIONS, -1);
     struct user *u = s->user;
     arena_free(s->arena);
     free(s);
+    resume_deliver_elsewhere(left, u);
     user_release(u);
 }
 
@@ -116,6 +120,7 @@ void session_end(struct session *s, bool graceful)
     s->c2s = NULL;
     if (s->state != SESSION_BINDING && s->state != SESSION_OPEN) return;
     s->end_graceful = graceful;
+    resume_ending(s);
     state_move(&session_states, s->full.full.p, &s->state, SESSION_ENDING);
     session_end_when_quiet(s);
 }

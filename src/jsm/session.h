@@ -15,6 +15,8 @@ struct session {
     struct arena *arena; /* holds `full` */
     struct jid full;
     struct c2s *c2s; /* NULL: the stream is gone */
+    struct resume *resume; /* stream management; NULL: not enabled */
+    bool detached; /* the stream was cut, the session may be resumed: it takes stanzas as before */
     unsigned state; /* enum session_state */
     uint64_t since_wall_ms;
     /* presence */
@@ -87,6 +89,7 @@ struct jsm_worker { /* one per worker thread */
     uint64_t next_session;
     struct list incoming; /* stanzas under way to users of this worker */
     struct list outgoing; /* stanzas under way from sessions of this worker */
+    unsigned anew; /* of incoming: unacknowledged messages of sessions that ended */
     bool draining;
 };
 extern _Thread_local struct jsm_worker *jsm;
@@ -109,6 +112,8 @@ void session_open(struct session *s);
 struct session *session_get(uint64_t id); /* of this worker; NULL: gone */
 struct session *session_by_resource(const struct user *u, struct str resource);
 static inline bool session_available(const struct session *s) { return s->presence != NULL && s->state == SESSION_OPEN; }
+/* What is sent to it reaches it, now or when it resumes. */
+static inline bool session_takes(const struct session *s) { return s->c2s != NULL || s->detached; }
 /* The stream is gone or shall go: once what is under way has finished, unavailable presence and es_END, then the session is freed. */
 void session_end(struct session *s, bool graceful);
 void session_abandon(struct session *s); /* shutdown: raises es_END of one that has ended but waits for stanzas which will not finish */

@@ -2,6 +2,7 @@
  * worker and loop turn, however many stanzas it carries. */
 #include "jsm/ticket.h"
 #include "base/metric.h"
+#include "jsm/resume.h"
 #include <stdatomic.h>
 #include <stdlib.h>
 
@@ -41,6 +42,7 @@ static void ticket_returned(struct ticket t)
     atomic_fetch_sub_explicit(&all_open, 1, memory_order_relaxed);
     while (s->first < s->next && s->copies[s->first & (s->window - 1)] == 0) s->first++;
     session_read_control(s);
+    if (s->resume != NULL) resume_ticket_returned(s);
 }
 
 #define BATCH 128

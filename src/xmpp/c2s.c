@@ -195,7 +195,8 @@ static void c2s_on_conn_closed(void *owner, const struct err *why)
 {
     struct c2s *c = owner;
     c->conn = NULL;
-    if (c->state != C2S_CLOSING) c2s_end(c, false, why ? why->text : "the client closed the connection without closing the stream");
+    c->lost = c->state != C2S_CLOSING;
+    if (c->lost) c2s_end(c, false, why ? why->text : "the client closed the connection without closing the stream");
     c2s_tell_closed(c);
     c2s_free(c);
 }
@@ -337,6 +338,16 @@ void c2s_write(struct c2s *c, const char *fmt, ...)
     if (n < 0) abort();
     conn_write(c->conn, text, (size_t)n);
     free(text);
+}
+
+bool c2s_lost(const struct c2s *c)
+{
+    return c->lost;
+}
+
+bool c2s_full(const struct c2s *c)
+{
+    return c->conn && conn_over(c->conn);
 }
 
 size_t c2s_pending(const struct c2s *c)

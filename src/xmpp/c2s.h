@@ -31,9 +31,14 @@ struct c2s_ops {
     void (*on_bind)(struct c2s *c, struct stanza *take);
     /* A stanza of a bound stream; `from` is as received (absent mostly). May pause the reader. The op takes the stanza. */
     void (*on_stanza)(struct c2s *c, struct stanza *take);
-    /* Input that was no valid stanza but has an answer: an error stanza to be written to this client. The op takes it. */
+    /* Input that was no valid stanza: an error stanza to be written to this client, or NULL when none may be. The op takes it. */
     void (*on_reject)(struct c2s *c, struct stanza *take_reply);
     void (*on_drain)(struct c2s *c); /* output fell below the mark again */
+    /* Stream management (XEP-0198); NULL: not offered. Each is answered with c2s_sm_*(), which may be called before return. */
+    void (*on_sm_enable)(struct c2s *c, bool resume, uint32_t max_s); /* on a bound stream; max_s: the time asked for, UINT32_MAX when none was */
+    void (*on_sm_resume)(struct c2s *c, struct str previd, uint32_t h); /* in place of bind; the reader is parked until the answer */
+    bool (*on_sm_request)(struct c2s *c); /* <r/>; false: not enabled */
+    bool (*on_sm_ack)(struct c2s *c, uint32_t h); /* <a/>; false: not enabled */
     /* The stream is over (graceful: the client closed it). Last call. */
     void (*on_closed)(struct c2s *c, bool graceful, const char *why);
 };
@@ -65,6 +70,15 @@ void c2s_peer_address(const struct c2s *c, char *out, size_t n); /* without the 
 void c2s_bind_refused(struct c2s *c); /* the error itself is sent with c2s_send_stanza; the client may try again */
 /* Writes a stanza to the client. ONLY jsm/deliver may call this (checked by tests/lint). */
 void c2s_send_stanza(struct c2s *c, const struct stanza *s);
+bool c2s_lost(const struct c2s *c); /* in on_closed: the connection was cut, neither side ended the stream */
+/* ---- XEP-0198 ---- */
+void c2s_sm_enabled(struct c2s *c, const char *token, uint32_t max_s); /* token NULL: acknowledgements, no resumption */
+void c2s_sm_failed(struct c2s *c, const char *condition, const uint32_t *h); /* h NULL: not known */
+void c2s_sm_resumed(struct c2s *c, const struct jid *full, const char *token, uint32_t h); /* from now on the stream is as after c2s_bound() */
+void c2s_sm_ack(struct c2s *c, uint32_t h);
+void c2s_sm_request(struct c2s *c);
+void c2s_sm_too_high(struct c2s *c, uint32_t h, uint32_t sent); /* stream error: more acknowledged than was sent */
+bool c2s_full(const struct c2s *c); /* so much output waits that on_drain will tell when it has gone */
 size_t c2s_pending(const struct c2s *c); /* output bytes not yet taken by the kernel */
 void c2s_pause(struct c2s *c); /* stop reading; counts */
 void c2s_resume(struct c2s *c);

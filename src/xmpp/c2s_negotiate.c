@@ -91,6 +91,7 @@ static const struct stream_feature features[] = {
     {offered_auth, write_mechanisms},
     {offered_register, write_register},
     {offered_bind, write_bind},
+    {c2s_sm_offered, c2s_sm_write_feature},
     {offered_bind, write_roster_features},
 };
 
@@ -212,7 +213,10 @@ static void reject(struct c2s *c, const struct xml_element *e, const char *condi
     metric_inc(METRIC_C2S_REJECTED);
     if (!condition) condition = "bad-request";
     log_debug("c2s", "%s: a stanza is rejected, %s: %s", c->peer, condition, text);
-    if (str_is(type, "error") || (str_is(e->name, "iq") && str_is(type, "result"))) return;
+    if (str_is(type, "error") || (str_is(e->name, "iq") && str_is(type, "result"))) {
+        c2s_shared.ops->on_reject(c, NULL);
+        return;
+    }
     const char *error_type = stanza_condition_type(condition);
     struct buf inner = {0};
     buf_addf(&inner, "<error type='%s'><%s xmlns='%s'/><text xmlns='%s' xml:lang='en'>", error_type ? error_type : "modify", condition, NS_STANZAS,
@@ -230,7 +234,7 @@ static void reject(struct c2s *c, const struct xml_element *e, const char *condi
                 stanza_make(kinds[i].kind, kinds[i].error, jid_present(&from) ? &from : NULL, &c->user, xml_element_attr(e, "id"), buf_str(&inner));
     arena_free(a);
     buf_free(&inner);
-    if (reply) c2s_shared.ops->on_reject(c, reply);
+    c2s_shared.ops->on_reject(c, reply);
 }
 
 static bool from_ok(const struct c2s *c, const struct jid *from)
@@ -312,6 +316,10 @@ static const struct {
     {"response", NS_SASL, M(AUTH) | M(SASL), c2s_on_response},
     {"abort", NS_SASL, M(AUTH) | M(SASL), c2s_on_abort},
     {"error", NS_STREAMS, ~0u, on_error},
+    {"enable", NS_SM, ~0u, c2s_on_enable},
+    {"resume", NS_SM, ~0u, c2s_on_resume},
+    {"r", NS_SM, ~0u, c2s_on_ack_request},
+    {"a", NS_SM, ~0u, c2s_on_ack},
 };
 
 static void dispatch(struct c2s *c, const struct xml_element *e)
@@ -354,6 +362,7 @@ static void parse_ended(struct c2s *c, enum xml_status status)
         c2s_close(c, condition, xml_parser_problem(c->parser));
     } else if (status == XML_CLOSED) {
         if (!c->header_sent) c2s_write_header(c);
+        c2s_sm_farewell(c);
         c2s_write(c, STREAM_END);
         c2s_end(c, true, "closed by the client");
     }

@@ -1,5 +1,5 @@
 /* Inside of client streams, shared by c2s.c (objects and the calls from above), c2s_listen.c (listeners), c2s_negotiate.c (bytes in, headers,
- * features, STARTTLS, bind, stanzas), c2s_auth.c (SASL, the hand-over) and c2s_limits.c (rates, limits before login, keepalive). */
+ * features, STARTTLS, bind, stanzas), c2s_sm.c (stream management), c2s_auth.c (SASL, the hand-over) and c2s_limits.c (rates, limits before login, keepalive). */
 #ifndef SIGNET_XMPP_C2S_PRIVATE_H
 #define SIGNET_XMPP_C2S_PRIVATE_H
 #include "base/map.h"
@@ -55,6 +55,7 @@ struct c2s {
     bool told; /* the upper layer knows of it and hears on_closed */
     bool over; /* on_closed has been called; only the connection's end is awaited */
     bool graceful;
+    bool lost; /* the connection went before the stream was closed */
     bool counted; /* among its address's connections */
     bool plain_ok; /* may log in without TLS: c2s.plain_loopback */
     bool heard; /* something came since the timer last looked */
@@ -106,6 +107,15 @@ extern const struct conn_ops c2s_conn_ops;
 extern const struct xml_parser_ops c2s_parser_ops;
 void c2s_write_header(struct c2s *c);
 size_t c2s_feed(void *owner, const char *data, size_t n);
+
+/* c2s_sm.c */
+bool c2s_sm_offered(const void *stream);
+void c2s_sm_write_feature(struct buf *b, const void *stream);
+void c2s_sm_farewell(struct c2s *c);
+void c2s_on_enable(struct c2s *c, const struct xml_element *e);
+void c2s_on_resume(struct c2s *c, const struct xml_element *e);
+void c2s_on_ack_request(struct c2s *c, const struct xml_element *e);
+void c2s_on_ack(struct c2s *c, const struct xml_element *e);
 
 /* c2s_limits.c */
 void c2s_limits_begin(struct c2s *c); /* after accept; may end the stream */

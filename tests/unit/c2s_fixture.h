@@ -169,6 +169,7 @@ static inline void up_on_stanza(struct c2s *c, struct stanza *take)
 
 static inline void up_on_reject(struct c2s *c, struct stanza *take_reply)
 {
+    if (take_reply == NULL) return;
     c2s_send_stanza(c, take_reply);
     stanza_unref(take_reply);
 }

@@ -66,7 +66,7 @@ static void page_deleted(void *arg, const struct err *err)
     struct flush *f = arg;
     if (err != NULL) log_error("jsm", "delivered offline messages of '%s' could not be removed from the store: %s", f->user->jid.full.p, err->text);
     struct session *s = session_get(f->session);
-    if (err != NULL || f->last_page || s == NULL || s->c2s == NULL)
+    if (err != NULL || f->last_page || s == NULL || !session_takes(s))
         flush_end(f);
     else
         store_offline_load(f->user->jid.bare, f->after, FLUSH_PAGE, page_read, f);
@@ -138,7 +138,9 @@ static void deliver_item(struct flush *f, struct session *s, const struct store_
     lane_stage(&item->lane, 1);
     f->under_way++;
     metric_inc(METRIC_OFFLINE_DELIVERED);
-    if (deliver_ask(&item->d, s, stanza, COPY_OFFLINE, &item->lane, item_ready)) item_ready(&item->d);
+    bool now = deliver_ask(&item->d, s, stanza, COPY_OFFLINE, &item->lane, item_ready);
+    item->d.since_wall_ms = row->wall_ms;
+    if (now) item_ready(&item->d);
 }
 
 static void page_read(void *arg, const struct store_offline_item *items, size_t n, const struct err *err)
@@ -146,7 +148,7 @@ static void page_read(void *arg, const struct store_offline_item *items, size_t 
     struct flush *f = arg;
     if (err != NULL) log_error("jsm", "offline messages of '%s' cannot be read: %s", f->user->jid.full.p, err->text);
     struct session *s = session_get(f->session);
-    if (err != NULL || s == NULL || s->c2s == NULL || n == 0) {
+    if (err != NULL || s == NULL || !session_takes(s) || n == 0) {
         flush_end(f);
         return;
     }
