@@ -547,23 +547,33 @@ static int setup_limits(void **state)
     return c2s_setup(options);
 }
 
+/* The last one starts the service anew, with other options. */
 static int setup_plain(void **state)
 {
-    UNIT_UNUSED(state);
     static const char *const options[] = {"c2s.plain_loopback=yes", NULL};
+    c2s_teardown(state);
     return c2s_setup(options);
 }
 
 int main(void)
 {
-    const struct CMUnitTest limits[] = {
-        cmocka_unit_test(test_rate_stanzas),   cmocka_unit_test(test_rate_bytes),       cmocka_unit_test(test_rate_far_over),
-        cmocka_unit_test(test_trusted_rate),   cmocka_unit_test(test_unbound_bytes),    cmocka_unit_test(test_connections),
-        cmocka_unit_test(test_account_failures), cmocka_unit_test(test_address_failures), cmocka_unit_test(test_keepalive),
-        cmocka_unit_test(test_peer_timeout),   cmocka_unit_test(test_advertised),       cmocka_unit_test(test_language),
-        cmocka_unit_test(test_encoding),       cmocka_unit_test(test_sni),              cmocka_unit_test(test_external),
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_rate_stanzas),
+        cmocka_unit_test(test_rate_bytes),
+        cmocka_unit_test(test_rate_far_over),
+        cmocka_unit_test(test_trusted_rate),
+        cmocka_unit_test(test_unbound_bytes),
+        cmocka_unit_test(test_connections),
+        cmocka_unit_test(test_account_failures),
+        cmocka_unit_test(test_address_failures),
+        cmocka_unit_test(test_keepalive),
+        cmocka_unit_test(test_peer_timeout),
+        cmocka_unit_test(test_advertised),
+        cmocka_unit_test(test_language),
+        cmocka_unit_test(test_encoding),
+        cmocka_unit_test(test_sni),
+        cmocka_unit_test(test_external),
+        cmocka_unit_test_setup(test_plain, setup_plain),
     };
-    const struct CMUnitTest plain[] = {cmocka_unit_test(test_plain)};
-    int failed = cmocka_run_group_tests(limits, setup_limits, c2s_teardown);
-    return cmocka_run_group_tests(plain, setup_plain, c2s_teardown) + failed;
+    return cmocka_run_group_tests(tests, setup_limits, c2s_teardown);
 }
