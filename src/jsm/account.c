@@ -68,9 +68,10 @@ static void keys_start(const struct jid *user, struct str password, bool create,
 void account_create(const struct jid *user, struct str password, store_done_fn fn, void *arg) { keys_start(user, password, true, fn, arg); }
 void account_set_password(const struct jid *user, struct str password, store_done_fn fn, void *arg) { keys_start(user, password, false, fn, arg); }
 
-/* ---- removed ---- */
+/* ---- removed, or changed in other ways that its sessions feel ---- */
 struct removal {
     struct msg msg;
+    enum account_change change;
     struct arena *arena;
     struct jid user;
     uint64_t spare;
@@ -105,16 +106,23 @@ static void removal_finish(struct removal *r, const struct err *err)
 static void sessions_close(const struct removal *r, struct user *u)
 {
     u->refs++;
-    u->gone = true;
-    map_del(&jsm->users, u->jid.bare); /* the next stanza for this name finds the store's answer, not ours */
+    if (r->change != ACCOUNT_END_SESSIONS) {
+        u->gone = true;
+        map_del(&jsm->users, u->jid.bare); /* the next stanza for this name finds the store's answer, not ours */
+    }
     LIST_EACH_SAFE(node, next, &u->sessions)
     {
         struct session *s = CONTAINER_OF(node, struct session, node);
         if (s->id == r->spare || (s->state != SESSION_OPEN && s->state != SESSION_BINDING)) continue;
-        session_kick(s, "not-authorized", "The account was removed.");
+        if (r->change == ACCOUNT_END_SESSIONS)
+            session_kick(s, "policy-violation", "The session was ended by an administrator.");
+        else
+            session_kick(s, "not-authorized", "The account was removed or disabled.");
     }
     user_release(u);
 }
+
+static const char *const change_names[] = {"removed", "disabled", "enabled", "logged out"};
 
 static void removal_stored(void *arg, const struct err *err)
 {
@@ -122,7 +130,7 @@ static void removal_stored(void *arg, const struct err *err)
     struct user *u = user_find(r->user.bare);
     if (u != NULL && err != NULL) user_reload(u);
     if (u != NULL && err == NULL) sessions_close(r, u);
-    if (err == NULL) log_notice("jsm", "the account '%s' was removed", r->user.full.p);
+    if (err == NULL) log_notice("jsm", "the account '%s' was %s", r->user.full.p, change_names[r->change]);
     removal_finish(r, err);
 }
 
@@ -169,12 +177,20 @@ static void removal_loaded(void *arg, const struct store_user *user, const struc
 static void removal_start(struct msg *msg)
 {
     struct removal *r = CONTAINER_OF(msg, struct removal, msg);
-    store_user_load(r->user.bare, removal_loaded, r);
+    if (r->change == ACCOUNT_REMOVE)
+        store_user_load(r->user.bare, removal_loaded, r);
+    else if (r->change == ACCOUNT_END_SESSIONS)
+        removal_stored(r, NULL);
+    else
+        store_account_set_disabled(r->user.bare, r->change == ACCOUNT_DISABLE, removal_stored, r);
 }
 
-void account_remove(const struct jid *user, uint64_t spare, store_done_fn fn, void *arg)
+void account_remove(const struct jid *user, uint64_t spare, store_done_fn fn, void *arg) { account_change(ACCOUNT_REMOVE, user, spare, fn, arg); }
+
+void account_change(enum account_change change, const struct jid *user, uint64_t spare, store_done_fn fn, void *arg)
 {
     struct removal *r = x_calloc(1, sizeof(*r));
+    r->change = change;
     r->arena = arena_new(0);
     r->user = jid_to_bare(r->arena, user);
     r->spare = spare;

@@ -14,6 +14,14 @@ void account_set_password(const struct jid *user, struct str password, store_don
 /* Removes an account with all its data. Before, its presence and its subscriptions end with everybody, so that no other roster keeps what nobody answers
  * for. Its sessions are closed, but for `spare` (0: none), which the caller closes once it has told it. ERR_NOT_FOUND. Any thread: fn is called on the
  * worker that called, for other threads on one of the workers; never before return on a worker. */
+enum account_change {
+    ACCOUNT_REMOVE,
+    ACCOUNT_DISABLE, /* its sessions end, nobody logs in */
+    ACCOUNT_ENABLE,
+    ACCOUNT_END_SESSIONS, /* not an error when there is none */
+};
+/* The others in the same way; spare only counts for ACCOUNT_REMOVE. */
+void account_change(enum account_change change, const struct jid *user, uint64_t spare, store_done_fn fn, void *arg);
 void account_remove(const struct jid *user, uint64_t spare, store_done_fn fn, void *arg);
 
 #endif

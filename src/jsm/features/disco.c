@@ -23,14 +23,22 @@ bool account_visible(const struct context *cx)
     return item != NULL && (item->subscription == SUBSCRIPTION_FROM || item->subscription == SUBSCRIPTION_BOTH);
 }
 
-const char *disco_check(const struct context *cx, const char **text)
+static struct xml_node *query_of(const struct context *cx)
 {
     struct err err;
     struct xml_node *tree = stanza_tree(cx->stanza, &cx->stanza->children[0], cx->arena, &err);
     struct xml_node *query = tree != NULL ? xml_node_child(tree, "query", NULL) : NULL;
-    if (query == NULL) query = tree;
+    return query != NULL ? query : tree;
+}
+
+static bool at_server(const struct context *cx) { return jid_present(&cx->stanza->to) && cx->stanza->to.local.p == NULL; }
+
+const char *disco_check(const struct context *cx, const char **text)
+{
+    struct xml_node *query = query_of(cx);
     if (query == NULL) return "bad-request";
-    if (xml_node_attr(query, "node").p == NULL) return NULL;
+    struct str node = xml_node_attr(query, "node");
+    if (node.p == NULL || (at_server(cx) && adhoc_node(node))) return NULL;
     *text = "This entity has no such node.";
     return "item-not-found";
 }
@@ -41,12 +49,25 @@ void disco_info_apply(const struct context *cx, struct effects *fx)
         effect_error(fx, cx, "service-unavailable", NULL);
         return;
     }
-    bool server = jid_present(&cx->stanza->to) && cx->stanza->to.local.p == NULL;
+    bool server = at_server(cx);
+    struct xml_node *query = query_of(cx);
+    struct str node = query != NULL ? xml_node_attr(query, "node") : STR_NONE;
     struct buf b = {0};
+    if (node.p != NULL) { /* one of the nodes that disco_check() let through */
+        buf_adds(&b, "<query xmlns='" NS_DISCO_INFO "'");
+        xml_add_attr(&b, "node", node);
+        buf_adds(&b, ">");
+        adhoc_write_info(node, &b);
+        buf_adds(&b, "</query>");
+        effect_reply(fx, stanza_result(cx->stanza, buf_str(&b)));
+        buf_free(&b);
+        return;
+    }
     buf_adds(&b, "<query xmlns='" NS_DISCO_INFO "'>");
     buf_adds(&b, server ? "<identity category='server' type='im' name='Signet'/>" : "<identity category='account' type='registered'/>");
     for (size_t i = 0; i < sizeof(features) / sizeof(features[0]); i++)
         if (features[i].places & (server ? ON_SERVER : ON_ACCOUNT)) buf_addf(&b, "<feature var='%s'/>", features[i].var);
+    if (server && adhoc_offered()) buf_adds(&b, "<feature var='http://jabber.org/protocol/commands'/>");
     if (server && jsm->config->register_enabled) buf_adds(&b, "<feature var='jabber:iq:register'/>");
     buf_adds(&b, "</query>");
     effect_reply(fx, stanza_result(cx->stanza, buf_str(&b)));
@@ -59,5 +80,14 @@ void disco_items_apply(const struct context *cx, struct effects *fx)
         effect_error(fx, cx, "service-unavailable", NULL);
         return;
     }
-    effect_reply(fx, stanza_result(cx->stanza, STR("<query xmlns='" NS_DISCO_ITEMS "'/>")));
+    struct xml_node *query = query_of(cx);
+    struct str node = query != NULL ? xml_node_attr(query, "node") : STR_NONE;
+    struct buf b = {0};
+    buf_adds(&b, "<query xmlns='" NS_DISCO_ITEMS "'");
+    xml_add_attr(&b, "node", node);
+    buf_adds(&b, ">");
+    if (node.p != NULL && str_is(node, "http://jabber.org/protocol/commands")) adhoc_write_items(cx, &b);
+    buf_adds(&b, "</query>");
+    effect_reply(fx, stanza_result(cx->stanza, buf_str(&b)));
+    buf_free(&b);
 }

@@ -36,6 +36,13 @@ void roster_get_apply(const struct context *cx, struct effects *fx);
 const char *roster_set_check(const struct context *cx, const char **text);
 void roster_set_apply(const struct context *cx, struct effects *fx);
 void roster_foreign_apply(const struct context *cx, struct effects *fx);
+/* adhoc.c */
+bool adhoc_offered(void);
+bool adhoc_node(struct str node); /* a node of disco that it knows */
+void adhoc_write_items(const struct context *cx, struct buf *b);
+void adhoc_write_info(struct str node, struct buf *b);
+const char *adhoc_check(const struct context *cx, const char **text);
+void adhoc_apply(const struct context *cx, struct effects *fx);
 /* register.c */
 void register_get_apply(const struct context *cx, struct effects *fx);
 const char *register_check(const struct context *cx, const char **text);
