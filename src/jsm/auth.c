@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "base/metric.h"
 #include "broker/broker.h"
+#include "jsm/csi.h"
 #include "jsm/deliver.h"
 #include "jsm/jsm.h"
 #include "jsm/receive.h"
@@ -325,6 +326,15 @@ static void on_reject(struct c2s *c, struct stanza *take_reply)
     deliver_unchecked(s, take_reply);
 }
 
+static void on_client_state(struct c2s *c, bool active)
+{
+    struct session *s = c2s_session(c);
+    if (s == NULL || s->state != SESSION_OPEN) return;
+    csi_set(s, active);
+    deliver_held(s);
+    if (active) csi_free(s);
+}
+
 static void on_closed(struct c2s *c, bool graceful, const char *why)
 {
     struct session *s = c2s_session(c);
@@ -344,6 +354,7 @@ const struct c2s_ops jsm_c2s_ops = {
     .on_bind = on_bind,
     .on_stanza = on_stanza,
     .on_reject = on_reject,
+    .on_client_state = on_client_state,
     .on_drain = resume_on_drain,
     .on_sm_enable = resume_on_enable,
     .on_sm_resume = resume_on_resume,

@@ -1,6 +1,7 @@
 /* Delivery to a session: es_IN, then the write. */
 #include "jsm/deliver.h"
 #include "base/metric.h"
+#include "jsm/csi.h"
 #include "jsm/resume.h"
 #include <string.h>
 
@@ -35,6 +36,12 @@ static void es_in_done(void *arg, const struct verdict *v)
 
 bool deliver_ask(struct delivery *d, struct session *s, struct stanza *take, enum event_copy copy, struct lane_entry *entry, void (*ready)(struct delivery *d))
 {
+    return deliver_ask_copy(d, s, take, copy, STR_NONE, entry, ready);
+}
+
+bool deliver_ask_copy(struct delivery *d, struct session *s, struct stanza *take, enum event_copy copy, struct str key, struct lane_entry *entry,
+                      void (*ready)(struct delivery *d))
+{
     memset(d, 0, sizeof(*d));
     d->session = s->id;
     d->stanza = take;
@@ -45,6 +52,7 @@ bool deliver_ask(struct delivery *d, struct session *s, struct stanza *take, enu
         .event = EVENT_es_IN,
         .subject = take,
         .session = s->full.full,
+        .key = key,
         .copy = copy,
         .entry = entry,
         .done = es_in_done,
@@ -56,17 +64,34 @@ bool deliver_ask(struct delivery *d, struct session *s, struct stanza *take, enu
     return true;
 }
 
-/* The only way out to a session. */
-static bool put(struct session *s, struct stanza *stanza, enum event_copy copy, uint64_t since_wall_ms)
+/* The only way out to a session: its stream, or what is kept for it until it acknowledges. */
+static void put(struct session *s, struct stanza *stanza, enum event_copy copy, uint64_t since_wall_ms)
 {
-    if (s == NULL || !session_takes(s)) return false;
     if (s->resume == NULL) {
         c2s_send_stanza(s->c2s, stanza);
     } else if (resume_keep(s, stanza, copy, since_wall_ms)) {
         c2s_send_stanza(s->c2s, stanza);
         resume_written(s);
     }
+}
+
+/* To the client, after what it let wait (XEP-0352); or among that. */
+static bool write_out(struct session *s, struct stanza *out, enum event_copy copy, uint64_t since_wall_ms)
+{
+    if (s == NULL || !session_takes(s)) return false;
+    if (csi_hold(s, out)) return true;
+    deliver_held(s);
+    put(s, out, copy, since_wall_ms);
     return true;
+}
+
+void deliver_held(struct session *s)
+{
+    struct stanza *held;
+    while ((held = csi_next(s)) != NULL) {
+        put(s, held, COPY_NONE, 0);
+        stanza_unref(held);
+    }
 }
 
 void deliver_again(struct session *s, struct stanza *stanza) { c2s_send_stanza(s->c2s, stanza); }
@@ -74,7 +99,7 @@ void deliver_again(struct session *s, struct stanza *stanza) { c2s_send_stanza(s
 bool deliver_write(struct delivery *d)
 {
     if (d->out == NULL) return true;
-    if (!put(session_get(d->session), d->out, d->copy, d->since_wall_ms)) return false;
+    if (!write_out(session_get(d->session), d->out, d->copy, d->since_wall_ms)) return false;
     metric_inc(METRIC_DELIVERIES);
     return true;
 }
@@ -96,7 +121,6 @@ void deliver_to_stream(struct c2s *c, struct stanza *take_reply)
 
 void deliver_unchecked(struct session *s, struct stanza *take_reply)
 {
-    if (take_reply == NULL) return;
-    put(s, take_reply, COPY_NONE, 0);
+    if (take_reply != NULL) write_out(s, take_reply, COPY_NONE, 0);
     stanza_unref(take_reply);
 }

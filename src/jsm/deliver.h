@@ -20,7 +20,11 @@ struct delivery { /* one stanza for one session; embedded in its owner */
 };
 /* Raises es_IN. true: the result is there at once. */
 bool deliver_ask(struct delivery *d, struct session *s, struct stanza *take, enum event_copy copy, struct lane_entry *entry, void (*ready)(struct delivery *d));
+/* The same for a copy of something else, whose conversation's key it keeps. */
+bool deliver_ask_copy(struct delivery *d, struct session *s, struct stanza *take, enum event_copy copy, struct str key, struct lane_entry *entry,
+                      void (*ready)(struct delivery *d));
 bool deliver_write(struct delivery *d); /* writes what passed; false: the session has gone */
+void deliver_held(struct session *s); /* XEP-0352: the client is active again */
 void deliver_again(struct session *s, struct stanza *stanza); /* what the session has not acknowledged, on its new stream (XEP-0198): no event */
 void deliver_clear(struct delivery *d);
 void deliver_unchecked(struct session *s, struct stanza *take_reply); /* a reply caused by a verdict: no event */

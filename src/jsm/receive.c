@@ -5,7 +5,7 @@
 #include "base/log.h"
 #include "base/metric.h"
 #include "base/stages.h"
-#include "jsm/deliver.h"
+#include "jsm/carbons.h"
 #include "jsm/dispatch.h"
 #include "jsm/features/features.h"
 #include "jsm/ticket.h"
@@ -24,6 +24,7 @@ enum incoming_step {
     IN_OFFLINE_ASKED,
     IN_OFFLINE_TURN,
     IN_STORING,
+    IN_CARBONS, /* done but for the other sessions' copies */
     IN_DONE,
 };
 struct incoming {
@@ -45,6 +46,8 @@ struct incoming {
     bool anew; /* a session was sent it already and never acknowledged it */
     uint64_t came_wall_ms; /* of one delivered anew: when it came first; 0: now */
     bool reached; /* some session took it, or was refused it explicitly by HANDLE */
+    bool copied; /* other sessions may get a copy (XEP-0280) */
+    struct carbons *carbons;
     struct delivery *deliveries;
     unsigned n_deliveries, asking;
     struct delivery one; /* the usual case */
@@ -63,7 +66,12 @@ static void deliveries_clear(struct incoming *in)
 
 static void incoming_finish(struct incoming *in)
 {
+    if (in->carbons != NULL && !carbons_ready(in->carbons)) {
+        in->step = IN_CARBONS;
+        return;
+    }
     in->step = IN_DONE;
+    if (in->carbons != NULL) carbons_end(in->carbons, in->reached);
     if (in->anew) jsm->anew--;
     stages_mark(in->stanza->sid, STAGE_FINISHED);
     ticket_done(in->parcel->ticket);
@@ -206,10 +214,36 @@ static void incoming_feature(struct incoming *in)
     if (broker_raise(&q, &now)) server_answered(in, &now);
 }
 
+/* ---- carbon copies ---- */
+static void carbons_done(void *arg)
+{
+    struct incoming *in = arg;
+    if (in->step == IN_CARBONS) incoming_finish(in);
+}
+
+/* They hold what was let through (EVENTS.md, refusal rule 6), are asked for without waiting for this stanza's turn, and written after it. */
+static void ask_carbons(struct incoming *in, const struct stanza *passed)
+{
+    if (!in->copied || in->carbons != NULL || in->returned) return;
+    lane_stage(&in->lane, ++in->stage);
+    struct lane_entry *entry = in->lane.lane != NULL ? &in->lane : NULL;
+    in->carbons = carbons_ask(in->user, passed, CARBON_RECEIVED, in->deliveries, in->n_deliveries, 0, entry, carbons_done, in);
+}
+
+static void ask_carbons_of_first(struct incoming *in)
+{
+    for (unsigned i = 0; i < in->n_deliveries; i++) {
+        if (in->deliveries[i].result != DELIVERY_PASSED) continue;
+        ask_carbons(in, in->deliveries[i].out);
+        return;
+    }
+}
+
 /* ---- es_IN per session ---- */
 static void copies_answered(struct incoming *in)
 {
     stages_mark(in->stanza->sid, STAGE_IN_VERDICT);
+    ask_carbons_of_first(in);
     in->step = IN_TURN;
     if (in->lane.lane == NULL || lane_is_head(&in->lane)) copies_turn(in);
 }
@@ -301,6 +335,9 @@ static void offline_stored(void *arg, const struct err *err)
     struct incoming *in = arg;
     if (err == NULL) {
         metric_inc(METRIC_OFFLINE_STORED);
+        in->reached = true;
+        deliveries_clear(in);
+        ask_carbons(in, in->stanza); /* as e_OFFLINE let it through */
         stages_mark(in->stanza->sid, STAGE_STORED);
         incoming_finish(in);
         return;
@@ -459,6 +496,15 @@ static void choose_sessions(struct incoming *in)
 }
 
 /* ---- arrival ---- */
+static void stamp(struct incoming *in)
+{
+    in->copied = carbons_eligible(in->user, in->stanza, CARBON_RECEIVED);
+    if (in->stanza->type == MESSAGE_ERROR) return;
+    struct stanza *stamped = stanza_id_stamp(in->stanza, &in->user->jid);
+    stanza_unref(in->stanza);
+    in->stanza = stamped;
+}
+
 static void deliver_turn(struct incoming *in)
 {
     if (in->returned) {
@@ -476,10 +522,12 @@ static void deliver_turn(struct incoming *in)
     stanza_unref(in->stanza);
     in->stanza = stanza_ref(in->verdict.stanza);
     verdict_clear(&in->verdict);
-    if (in->row != NULL)
+    if (in->row != NULL) {
         incoming_feature(in);
-    else
-        choose_sessions(in);
+        return;
+    }
+    if (in->stanza->kind == STANZA_MESSAGE && (in->parcel->flags & PARCEL_COPY) == 0) stamp(in);
+    choose_sessions(in);
 }
 
 static void deliver_answered(struct incoming *in, const struct verdict *v)
@@ -513,6 +561,7 @@ static void write_unchecked(struct incoming *in)
     const struct stanza *s = in->stanza;
     if (jid_is_full(&s->to)) {
         deliver_unchecked(session_by_resource(in->user, s->to.resource), stanza_ref(in->stanza));
+        carbons_unchecked(in->user, s);
     } else {
         LIST_EACH(node, &in->user->sessions)
         {
@@ -631,7 +680,7 @@ void incoming_refuse_all(const char *condition, const char *text)
     LIST_EACH_SAFE(node, next, &jsm->incoming)
     {
         struct incoming *in = CONTAINER_OF(node, struct incoming, node);
-        if (in->step == IN_EFFECTS || in->step == IN_STORING || in->step == IN_DONE || (in->parcel->flags & (PARCEL_COPY | PARCEL_NO_EVENTS)) != 0) continue;
+        if (in->step == IN_EFFECTS || in->step >= IN_STORING || (in->parcel->flags & (PARCEL_COPY | PARCEL_NO_EVENTS)) != 0) continue;
         in->returned = true;
         if (in->stanza->kind != STANZA_PRESENCE) send_back(stanza_error(in->stanza, condition, "wait", text));
     }

@@ -10,6 +10,7 @@
  *
  * A token names a session of the user who logged in and no other's: it is looked for among his sessions alone, on the worker that owns him. */
 #include "jsm/resume.h"
+#include "jsm/csi.h"
 #include "base/clock.h"
 #include "base/hash.h"
 #include "base/log.h"
@@ -292,6 +293,9 @@ static void resume_complete(struct session *s)
     session_read_control(s);
     r->unsent = list_empty(&r->unacked) ? NULL : r->unacked.next;
     pump(s);
+    csi_set(s, true); /* XEP-0352, 5.2: a resumed client is active until it says otherwise */
+    deliver_held(s);
+    csi_free(s);
 }
 
 void resume_ticket_returned(struct session *s)
@@ -384,6 +388,8 @@ void resume_ending(struct session *s)
 {
     struct resume *r = s->resume;
     if (r == NULL) return;
+    /* A client that ends its stream reads on until we have ended ours (RFC 6120, 4.4), and few acknowledge before: what was written has reached it. */
+    while (s->end_graceful && r->n > 0 && r->unacked.next != r->unsent) unacked_drop_first(r);
     if (s->detached) metric_add(METRIC_SESSIONS_DETACHED, -1);
     s->detached = false;
     worker_timer_cancel(&r->timer);

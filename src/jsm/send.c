@@ -5,7 +5,7 @@
 #include "base/clock.h"
 #include "base/metric.h"
 #include "base/stages.h"
-#include "jsm/deliver.h"
+#include "jsm/carbons.h"
 #include "jsm/dispatch.h"
 #include "jsm/features/features.h"
 #include "jsm/resume.h"
@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum outgoing_step { OUT_ASK, OUT_ASKED, OUT_TURN, OUT_SERVER_ASKED, OUT_EFFECTS, OUT_DONE };
+enum outgoing_step { OUT_ASK, OUT_ASKED, OUT_TURN, OUT_SERVER_ASKED, OUT_EFFECTS, OUT_CARBONS, OUT_DONE };
 enum { STAGE_OUT = 1, STAGE_SERVER = 2, STAGE_IN = 3 };
 
 struct outgoing {
@@ -29,6 +29,7 @@ struct outgoing {
     unsigned place; /* one of enum stanza_place */
     enum outgoing_step step;
     struct kept_verdict verdict;
+    struct carbons *carbons; /* sent copies under way; the ticket has a copy open for them */
     uint64_t since_us;
     struct effects fx;
     bool fx_used;
@@ -39,7 +40,15 @@ static void outgoing_apply(struct outgoing *o);
 
 static void outgoing_finish(struct outgoing *o)
 {
+    if (o->carbons != NULL && !carbons_ready(o->carbons)) {
+        o->step = OUT_CARBONS;
+        return;
+    }
     o->step = OUT_DONE;
+    if (o->carbons != NULL) {
+        carbons_end(o->carbons, o->ticket_passed_on);
+        ticket_done(o->ticket);
+    }
     if (!o->ticket_passed_on) ticket_done(o->ticket);
     if (o->fx_used) effects_clear(&o->fx);
     verdict_clear(&o->verdict);
@@ -219,9 +228,28 @@ static void outgoing_on_head(struct lane_entry *entry)
     if (o->step == OUT_TURN) outgoing_apply(o);
 }
 
+static void carbons_done(void *arg)
+{
+    struct outgoing *o = arg;
+    if (o->step == OUT_CARBONS) outgoing_finish(o);
+}
+
+/* es_OUT has passed: the other sessions' copies are asked for now and written after the message has gone. To himself he gets it as received. */
+static void ask_carbons(struct outgoing *o, const struct stanza *message)
+{
+    if (message->kind != STANZA_MESSAGE || o->place != AT_CONTACT_OUT || jid_bare_eq(&message->to, &o->user->jid)) return;
+    if (!carbons_eligible(o->user, message, CARBON_SENT) || blocking_matches(o->user, &message->to)) return;
+    lane_stage(&o->lane, STAGE_IN);
+    o->carbons = carbons_ask(o->user, message, CARBON_SENT, NULL, 0, o->session, o->lane.lane != NULL ? &o->lane : NULL, carbons_done, o);
+    if (o->carbons == NULL) return;
+    carbons_remember(o->user, message);
+    ticket_more(o->ticket, 1);
+}
+
 static void out_answered(struct outgoing *o, const struct verdict *v)
 {
     verdict_keep(&o->verdict, v);
+    if (v->kind == VERDICT_PASS && !o->returned) ask_carbons(o, v->stanza);
     stages_mark(o->stanza->sid, STAGE_OUT_VERDICT);
     o->step = OUT_TURN;
     if (o->lane.lane == NULL || lane_is_head(&o->lane)) outgoing_apply(o);

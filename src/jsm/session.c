@@ -5,6 +5,7 @@
 #include "base/metric.h"
 #include "base/state.h"
 #include "broker/broker.h"
+#include "jsm/csi.h"
 #include "jsm/features/features.h"
 #include "jsm/resume.h"
 #include "jsm/send.h"
@@ -99,6 +100,7 @@ static void session_gone(struct session *s)
     }
     stanza_unref(s->presence);
     presence_directed_clear(s);
+    csi_free(s);
     lane_set_free(&s->sending);
     tickets_close(s);
     struct resume_left *left = resume_take(s);

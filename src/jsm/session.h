@@ -24,6 +24,8 @@ struct session {
     int priority;
     bool roster_versions; /* ... with a version (RFC 6121, 2.6): pushes carry it */
     bool interested; /* has asked for the roster: gets pushes (RFC 6121, 2.1.6) */
+    bool carbons; /* gets copies of the user's other sessions' messages (XEP-0280) */
+    struct csi *csi; /* NULL: the client is active (XEP-0352) */
     bool blocking_interested; /* has asked for the block list: gets pushes (XEP-0191) */
     bool flushing; /* offline messages are being delivered */
     bool flushed;
@@ -77,6 +79,8 @@ struct user {
     uint64_t roster_version;
     struct lane_set receiving;
     struct map blocked; /* a set of JIDs (XEP-0191) */
+    uint64_t *carbon_ids; /* hashes of the last sent messages that were copied; NULL: none yet */
+    unsigned carbon_next;
     uint64_t last_ms; /* when he was last there (XEP-0012) */
     char *last_status; /* of his logout; NULL: none */
 };

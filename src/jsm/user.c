@@ -155,6 +155,7 @@ void user_release(struct user *u)
     lane_set_free(&u->receiving);
     blocking_fill(u, NULL);
     free(u->last_status);
+    free(u->carbon_ids);
     arena_free(u->arena);
     free(u);
     metric_add(METRIC_USERS_IN_MEMORY, -1);

@@ -33,6 +33,7 @@ struct c2s_ops {
     void (*on_stanza)(struct c2s *c, struct stanza *take);
     /* Input that was no valid stanza: an error stanza to be written to this client, or NULL when none may be. The op takes it. */
     void (*on_reject)(struct c2s *c, struct stanza *take_reply);
+    void (*on_client_state)(struct c2s *c, bool active); /* XEP-0352, of a bound stream; NULL: not offered */
     void (*on_drain)(struct c2s *c); /* output fell below the mark again */
     /* Stream management (XEP-0198); NULL: not offered. Each is answered with c2s_sm_*(), which may be called before return. */
     void (*on_sm_enable)(struct c2s *c, bool resume, uint32_t max_s); /* on a bound stream; max_s: the time asked for, UINT32_MAX when none was */
@@ -63,10 +64,10 @@ const char *c2s_tls_version(const struct c2s *c);
 
 /* Ends the wait of on_auth: <success/>, or <failure> with a SASL condition ("not-authorized", "temporary-auth-failure"); ignored when gone. */
 void c2s_auth_result(uint64_t id, const char *failure_condition);
-void c2s_bound(struct c2s *c, const struct jid *full); /* the bind result itself is sent with c2s_send_stanza; the reader goes on */
 void c2s_registration_done(uint64_t id); /* the reader goes on; ignored when gone */
 struct str c2s_domain(const struct c2s *c); /* that the client asked for */
 void c2s_peer_address(const struct c2s *c, char *out, size_t n); /* without the port, for the log */
+void c2s_bound(struct c2s *c, const struct jid *full); /* the bind result itself is sent with c2s_send_stanza; the reader goes on */
 void c2s_bind_refused(struct c2s *c); /* the error itself is sent with c2s_send_stanza; the client may try again */
 /* Writes a stanza to the client. ONLY jsm/deliver may call this (checked by tests/lint). */
 void c2s_send_stanza(struct c2s *c, const struct stanza *s);

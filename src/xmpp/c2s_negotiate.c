@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define NS_CSI "urn:xmpp:csi:0"
 #define M(state) (1u << C2S_##state)
 
 /* ---- stream headers and features ---- */
@@ -85,12 +86,21 @@ static void write_roster_features(struct buf *b, const void *stream)
     BUF_ADD_LIT(b, "<ver xmlns='urn:xmpp:features:rosterver'/><sub xmlns='urn:xmpp:features:pre-approval'/>");
 }
 
+static bool offered_csi(const void *stream) { return offered_bind(stream) && c2s_shared.ops->on_client_state != NULL; }
+
+static void write_csi(struct buf *b, const void *stream)
+{
+    (void)stream;
+    BUF_ADD_LIT(b, "<csi xmlns='" NS_CSI "'/>");
+}
+
 static const struct stream_feature features[] = {
     {NULL, write_limits},
     {offered_starttls, write_starttls},
     {offered_auth, write_mechanisms},
     {offered_register, write_register},
     {offered_bind, write_bind},
+    {offered_csi, write_csi},
     {c2s_sm_offered, c2s_sm_write_feature},
     {offered_bind, write_roster_features},
 };
@@ -305,6 +315,11 @@ static void on_error(struct c2s *c, const struct xml_element *e)
     c2s_close(c, NULL, NULL);
 }
 
+static void on_client_state(struct c2s *c, const struct xml_element *e)
+{
+    if (c->state == C2S_BOUND && c2s_shared.ops->on_client_state) c2s_shared.ops->on_client_state(c, str_is(e->name, "active"));
+}
+
 /* What is no stanza, and when it may come. */
 static const struct {
     const char *name, *ns;
@@ -315,6 +330,8 @@ static const struct {
     {"auth", NS_SASL, M(PLAIN) | M(AUTH) | M(SASL), c2s_on_auth},
     {"response", NS_SASL, M(AUTH) | M(SASL), c2s_on_response},
     {"abort", NS_SASL, M(AUTH) | M(SASL), c2s_on_abort},
+    {"active", NS_CSI, M(READY) | M(BOUND), on_client_state},
+    {"inactive", NS_CSI, M(READY) | M(BOUND), on_client_state},
     {"error", NS_STREAMS, ~0u, on_error},
     {"enable", NS_SM, ~0u, c2s_on_enable},
     {"resume", NS_SM, ~0u, c2s_on_resume},

@@ -78,6 +78,61 @@ struct stanza *stanza_with(const struct stanza *s, const struct stanza_change *c
     return out;
 }
 
+/* A name of the index: where it points into the bytes it does so in the copy too. */
+static struct str name_moved(struct arena *a, struct str name, struct str from, size_t at, size_t length, const char *to)
+{
+    uintptr_t p = (uintptr_t)name.p, begin = (uintptr_t)from.p + at;
+    if (p >= begin && p + name.n <= begin + length) return (struct str){to + (p - begin), name.n};
+    return arena_str(a, name);
+}
+
+static void add_bytes(char *inner, size_t *used, struct str bytes)
+{
+    if (bytes.n > 0) memcpy(inner + *used, bytes.p, bytes.n);
+    *used += bytes.n;
+}
+
+struct stanza *stanza_with_child(const struct stanza *s, const bool *drop, const char *name, const char *ns, struct str bytes)
+{
+    size_t room = s->from.full.n + s->to.full.n + s->id.n + s->lang.n + s->inner.n + bytes.n + (s->n_children + 1) * (sizeof(struct xml_child) + 64) +
+                  s->n_others * (sizeof(struct xml_attribute) + 64);
+    struct stanza *out = stanza_alloc(room);
+    struct arena *a = out->priv->arena;
+    out->kind = s->kind;
+    out->type = s->type;
+    out->id = arena_str(a, s->id);
+    out->lang = arena_str(a, s->lang);
+    out->from = jid_copy(a, &s->from);
+    out->to = jid_copy(a, &s->to);
+    out->sid = s->sid;
+    others_copy(out, s);
+    struct xml_child *children = arena_alloc(a, (s->n_children + 1) * sizeof(*children));
+    char *inner = arena_alloc(a, s->inner.n + bytes.n + 1);
+    size_t used = 0, from = 0;
+    unsigned n = 0;
+    for (unsigned i = 0; i < s->n_children; i++) {
+        const struct xml_child *c = &s->children[i];
+        add_bytes(inner, &used, (struct str){s->inner.p + from, c->offset - from}); /* what stands between children */
+        from = c->offset + c->length;
+        if (drop != NULL && drop[i]) continue;
+        const char *to = inner + used;
+        children[n++] = (struct xml_child){.name = name_moved(a, c->name, s->inner, c->offset, c->length, to),
+                                           .ns = name_moved(a, c->ns, s->inner, c->offset, c->length, to),
+                                           .offset = (uint32_t)used,
+                                           .length = c->length};
+        add_bytes(inner, &used, stanza_child_bytes(s, c));
+    }
+    add_bytes(inner, &used, (struct str){s->inner.p + from, s->inner.n - from});
+    if (bytes.p != NULL) {
+        children[n++] = (struct xml_child){.name = arena_str(a, str_of(name)), .ns = arena_str(a, str_of(ns)), .offset = (uint32_t)used, .length = (uint32_t)bytes.n};
+        add_bytes(inner, &used, bytes);
+    }
+    out->inner = (struct str){inner, used};
+    out->children = children;
+    out->n_children = n;
+    return out;
+}
+
 struct stanza *stanza_result(const struct stanza *iq, struct str inner)
 {
     struct stanza *result = stanza_make(STANZA_IQ, IQ_RESULT, &iq->to, &iq->from, iq->id, inner);

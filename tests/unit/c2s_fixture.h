@@ -383,7 +383,8 @@ static inline bool client_login(struct client *c, const char *mechanism, const c
 static inline void client_bind(struct client *c)
 {
     client_send(c, HEADER);
-    client_expect(c, "<bind xmlns='" NS_BIND "'/><session xmlns='" NS_SESSION "'><optional/></session></stream:features>");
+    client_expect(c, "<bind xmlns='" NS_BIND "'/><session xmlns='" NS_SESSION "'><optional/></session>");
+    client_expect(c, "</stream:features>");
     client_send(c, "<iq type='set' id='b1'><bind xmlns='" NS_BIND "'><resource>balcony</resource></bind></iq>");
     client_expect(c, "<jid>juliet@" DOMAIN "/balcony</jid></bind></iq>");
 }

@@ -66,11 +66,17 @@ const char *block_check(const struct context *cx, const char **text);
 void block_apply(const struct context *cx, struct effects *fx);
 const char *unblock_check(const struct context *cx, const char **text);
 void unblock_apply(const struct context *cx, struct effects *fx);
+/* carbons.c */
+void carbons_enable_apply(const struct context *cx, struct effects *fx);
+void carbons_disable_apply(const struct context *cx, struct effects *fx);
+/* stanza_id.c */
+struct stanza *stanza_id_stamp(const struct stanza *s, const struct jid *account); /* a new reference */
 /* subscription.c */
 const char *subscription_check(const struct context *cx, const char **text);
 void subscription_out_apply(const struct context *cx, struct effects *fx);
 void subscription_in_apply(const struct context *cx, struct effects *fx);
 /* offline.c */
+bool message_is_chat_state(const struct stanza *s); /* and nothing else (XEP-0085) */
 bool offline_storable(const struct stanza *s); /* XEP-0160, XEP-0334 */
 void offline_flush(uint64_t session); /* delivers what is stored, each through es_IN, before anything live */
 

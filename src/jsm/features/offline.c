@@ -10,15 +10,30 @@
 #include <stdlib.h>
 
 #define NS_CHATSTATES "http://jabber.org/protocol/chatstates"
+#define NS_SID "urn:xmpp:sid:0"
 #define NS_HINTS "urn:xmpp:hints"
 #define FLUSH_PAGE 100
+
+/* Says nothing by itself: a chat state, the thread it belongs to, a hint, an id. */
+static bool is_trimmings(const struct xml_child *c)
+{
+    if (str_is(c->ns, NS_CLIENT)) return str_is(c->name, "thread");
+    return str_is(c->ns, NS_CHATSTATES) || str_is(c->ns, NS_HINTS) || str_is(c->ns, NS_SID);
+}
+
+bool message_is_chat_state(const struct stanza *s)
+{
+    for (unsigned i = 0; i < s->n_children; i++)
+        if (!is_trimmings(&s->children[i])) return false;
+    return stanza_child(s, NULL, NS_CHATSTATES) != NULL;
+}
 
 bool offline_storable(const struct stanza *s)
 {
     if (s->kind != STANZA_MESSAGE || (s->type != MESSAGE_NORMAL && s->type != MESSAGE_CHAT)) return false;
     if (stanza_child(s, "no-store", NS_HINTS) != NULL || stanza_child(s, "no-permanent-store", NS_HINTS) != NULL) return false;
     for (unsigned i = 0; i < s->n_children; i++)
-        if (!str_is(s->children[i].ns, NS_CHATSTATES)) return true;
+        if (!is_trimmings(&s->children[i])) return true;
     return false;
 }
 
