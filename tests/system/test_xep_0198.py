@@ -448,6 +448,16 @@ def test_shutdown_keeps_them(services):
     assert bodies(back, 1) == ["before the stop"]
 
 
+def test_logout_without_acknowledgement(service):
+    """A client that ends its stream has got what was written to it; it is not told again."""
+    romeo, juliet = Client(service, "romeo"), Managed(service, "juliet")
+    romeo.message(juliet.bare, "once is enough")
+    juliet.next_message(body="once is enough")
+    juliet.close()
+    wait_until("the end of the session", lambda: len(sessions(service)) == 1)
+    Client(service, "juliet", "other").nothing(MESSAGE)
+
+
 def test_slow_reader(services):
     """Cut when too much output waits; what it did not get is kept, and comes when it resumes."""
     service = services({"c2s.output_bytes": 65536, "c2s.unacked_bytes": 134217728, "c2s.unacked_stanzas": 100000})
