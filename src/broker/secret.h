@@ -1,5 +1,5 @@
-/* Secrets in stanzas that events show (EVENTS.md, refusal rule 8): compliance servers see that a password was set, never which. What is known to hold one:
- * XEP-0077 (<password/>, and the fields of a registration form) and XEP-0133 (the fields of a command's form). Pure. */
+/* Secrets in stanzas that events show (EVENTS.md, refusal rule 8): compliance servers see that a password was set, never which. What is known to
+ * hold one: XEP-0077 (<password/>, and the fields of a registration form) and XEP-0133 (the fields of a command's form). Pure. */
 #ifndef SIGNET_BROKER_SECRET_H
 #define SIGNET_BROKER_SECRET_H
 #include "xmpp/stanza.h"

@@ -7,13 +7,14 @@
 #define ACCOUNT_PASSWORD_MIN 8
 
 must_check int account_password_check(struct str password, struct err *err);
-/* Workers only; fn is called on the same worker, never before return. The keys are derived on a pool thread. ERR_EXISTS, ERR_NOT_FOUND, ERR_INVALID (a
- * password that cannot be used). */
+/* Workers only; fn is called on the same worker, never before return. The keys are derived on a pool thread. ERR_EXISTS, ERR_NOT_FOUND,
+ * ERR_INVALID (a password that cannot be used). */
 void account_create(const struct jid *user, struct str password, store_done_fn fn, void *arg);
 void account_set_password(const struct jid *user, struct str password, store_done_fn fn, void *arg);
-/* Removes an account with all its data. Before, its presence and its subscriptions end with everybody, so that no other roster keeps what nobody answers
- * for. Its sessions are closed, but for `spare` (0: none), which the caller closes once it has told it. ERR_NOT_FOUND. Any thread: fn is called on the
- * worker that called, for other threads on one of the workers; never before return on a worker. */
+/* Removes an account with all its data. Before, its presence and its subscriptions end with everybody, so that no other roster keeps what nobody
+ * answers for. Its sessions are closed, but for `spare` (0: none), which the caller closes once it has told it. ERR_NOT_FOUND. Any thread: fn is
+ * called on the worker that called, for other threads on one of the workers; never before return on a worker. */
+void account_remove(const struct jid *user, uint64_t spare, store_done_fn fn, void *arg);
 enum account_change {
     ACCOUNT_REMOVE,
     ACCOUNT_DISABLE, /* its sessions end, nobody logs in */
@@ -22,6 +23,5 @@ enum account_change {
 };
 /* The others in the same way; spare only counts for ACCOUNT_REMOVE. */
 void account_change(enum account_change change, const struct jid *user, uint64_t spare, store_done_fn fn, void *arg);
-void account_remove(const struct jid *user, uint64_t spare, store_done_fn fn, void *arg);
 
 #endif

@@ -1,6 +1,6 @@
-/* An account asked for on a stream nobody has logged in on yet. The request is checked, counted for its address, shown to compliance servers (e_REGISTER,
- * its password blank), and only then is the account made. The stream is parked meanwhile and known by its id: it may go away. Whoever asked may ask again
- * on the same stream, for this account or another, or log in. */
+/* An account asked for on a stream nobody has logged in on yet. The request is checked, counted for its address, shown to compliance servers
+ * (e_REGISTER, its password blank), and only then is the account made. The stream is parked meanwhile and known by its id: it may go away.
+ * Whoever asked may ask again on the same stream, for this account or another, or log in. */
 #include "jsm/register.h"
 #include "base/clock.h"
 #include "base/hash.h"

@@ -1,5 +1,5 @@
-/* Many accounts at once, from a CSV file (RFC 4180): a JID and a password in each line. What is wrong with one line is said with its number, and the other
- * lines are done all the same. Lines hold passwords: they are wiped. */
+/* Many accounts at once, from a CSV file (RFC 4180): a JID and a password in each line. What is wrong with one line is said with its number, and
+ * the other lines are done all the same. Lines hold passwords: they are wiped. */
 #include "signetctl/ctl.h"
 #include <errno.h>
 #include <stdio.h>

@@ -1,5 +1,5 @@
-/* Administration over XMPP (XEP-0133), by commands with forms (XEP-0050), for those named in server.admins. A command has one form: asked without it the
- * form is the answer, asked with it the command is carried out. So nothing is kept between the two, and the session id is only repeated. */
+/* Administration over XMPP (XEP-0133), by commands with forms (XEP-0050), for those named in server.admins. A command has one form: asked without
+ * it the form is the answer, asked with it the command is carried out. So nothing is kept between the two, and the session id is only repeated. */
 #include "base/hash.h"
 #include "base/log.h"
 #include "io/worker.h"
@@ -62,7 +62,10 @@ static void call_end(struct adhoc *call, const struct err *err)
         log_notice("jsm", "'%s' has carried out %s", fx->user->jid.full.p, call->command->name);
         call_reply(call);
     } else {
-        const char *condition = err->code == ERR_NOT_FOUND ? "item-not-found" : err->code == ERR_EXISTS ? "conflict" : err->code == ERR_INVALID ? "not-acceptable" : "internal-server-error";
+        const char *condition = "internal-server-error";
+        if (err->code == ERR_NOT_FOUND) condition = "item-not-found";
+        if (err->code == ERR_EXISTS) condition = "conflict";
+        if (err->code == ERR_INVALID) condition = "not-acceptable";
         effect_reply(fx, stanza_error(fx->request, condition, NULL, err->text));
     }
     buf_free(&call->found);
@@ -81,7 +84,10 @@ static void next_account(void *arg, const struct err *err)
     static const struct {
         const char *name;
         enum account_change change;
-    } changes[] = {{"delete-user", ACCOUNT_REMOVE}, {"disable-user", ACCOUNT_DISABLE}, {"reenable-user", ACCOUNT_ENABLE}, {"end-user-session", ACCOUNT_END_SESSIONS}};
+    } changes[] = {{"delete-user", ACCOUNT_REMOVE},
+                   {"disable-user", ACCOUNT_DISABLE},
+                   {"reenable-user", ACCOUNT_ENABLE},
+                   {"end-user-session", ACCOUNT_END_SESSIONS}};
     struct adhoc *call = arg;
     if (err != NULL || call->at == call->n_accounts) {
         call_end(call, err);
@@ -182,7 +188,11 @@ static void run_tour(struct adhoc *call)
 #define ACCOUNT {"accountjid", "jid-single", "The account's JID"}
 #define ACCOUNTS {"accountjids", "jid-multi", "The accounts' JIDs"}
 static const struct command commands[] = {
-    {"add-user", "Add a user", {ACCOUNT, {"password", "text-private", "Its password"}, {"password-verify", "text-private", "The password once more"}}, run_add, NULL},
+    {"add-user",
+     "Add a user",
+     {ACCOUNT, {"password", "text-private", "Its password"}, {"password-verify", "text-private", "The password once more"}},
+     run_add,
+     NULL},
     {"delete-user", "Delete users", {ACCOUNTS}, run_each, NULL},
     {"disable-user", "Disable users", {ACCOUNTS}, run_each, NULL},
     {"reenable-user", "Enable users again", {ACCOUNTS}, run_each, NULL},
