@@ -10,11 +10,11 @@
  *
  * A token names a session of the user who logged in and no other's: it is looked for among his sessions alone, on the worker that owns him. */
 #include "jsm/resume.h"
-#include "jsm/csi.h"
 #include "base/clock.h"
 #include "base/hash.h"
 #include "base/log.h"
 #include "base/metric.h"
+#include "jsm/csi.h"
 #include "jsm/deliver.h"
 #include "jsm/receive.h"
 #include "jsm/ticket.h"
