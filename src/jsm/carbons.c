@@ -114,8 +114,8 @@ static void key_write(struct buf *b, struct str one, struct str other)
     buf_add_str(b, in_order ? other : one);
 }
 
-struct carbons *carbons_ask(struct user *u, const struct stanza *original, enum carbon_way way, const struct delivery *originals, unsigned n_originals,
-                            uint64_t sender, struct lane_entry *entry, void (*done)(void *arg), void *arg)
+struct carbons *carbons_ask(struct user *u, const struct stanza *original, enum carbon_way way, const struct delivery *originals,
+                            unsigned n_originals, uint64_t sender, struct lane_entry *entry, void (*done)(void *arg), void *arg)
 {
     unsigned n = count(u, originals, n_originals, sender);
     if (n == 0) return NULL;

@@ -1,5 +1,6 @@
-/* Carbon copies (XEP-0280): what a user's other sessions get of his conversations. A copy is made of what the original's es_OUT (sent) or its first passing es_IN
- * (received) let through, and goes through es_IN itself; the original is never kept waiting for its copies, but its place in the lane is. */
+/* Carbon copies (XEP-0280): what a user's other sessions get of his conversations. A copy is made of what the original's es_OUT (sent) or its first
+ * passing es_IN (received) let through, and goes through es_IN itself; the original is never kept waiting for its copies, but its place in the lane
+ * is. */
 #ifndef SIGNET_JSM_CARBONS_H
 #define SIGNET_JSM_CARBONS_H
 #include "jsm/deliver.h"
@@ -9,10 +10,10 @@
 enum carbon_way { CARBON_SENT, CARBON_RECEIVED };
 struct carbons; /* the copies of one message */
 bool carbons_eligible(const struct user *u, const struct stanza *s, enum carbon_way way); /* XEP-0280, 6 and 9 */
-/* Asks es_IN for a copy to each session with carbons on but those that got the original themselves. NULL: there is none. Until carbons_ready(), and then
- * done(arg) is called (never before return), the lane place and c must be kept. */
-struct carbons *carbons_ask(struct user *u, const struct stanza *original, enum carbon_way way, const struct delivery *originals, unsigned n_originals,
-                            uint64_t sender, struct lane_entry *entry, void (*done)(void *arg), void *arg);
+/* Asks es_IN for a copy to each session with carbons on but those that got the original themselves. NULL: there is none. Until carbons_ready(), and
+ * then done(arg) is called (never before return), the lane place and c must be kept. */
+struct carbons *carbons_ask(struct user *u, const struct stanza *original, enum carbon_way way, const struct delivery *originals,
+                            unsigned n_originals, uint64_t sender, struct lane_entry *entry, void (*done)(void *arg), void *arg);
 bool carbons_ready(const struct carbons *c);
 void carbons_end(struct carbons *c, bool write); /* when ready: writes what passed (or not), and frees */
 void carbons_unchecked(struct user *u, const struct stanza *error); /* an error caused by a verdict: no event */

@@ -1,5 +1,5 @@
-/* What is held: presence, the last of each address, and messages that carry nothing but a chat state, the last of each sender. Anything else goes at once, and
- * what was held before it, so that the order stays. */
+/* What is held: presence, the last of each address, and messages that carry nothing but a chat state, the last of each sender. Anything else goes
+ * at once, and what was held before it, so that the order stays. */
 #include "jsm/csi.h"
 #include "base/metric.h"
 #include "jsm/features/features.h"

@@ -1,5 +1,5 @@
-/* Client state indication (XEP-0352): what waits for a client that says it is not looked at. Used by deliver alone, which does the writing; what es_IN let through
- * is held, so nothing is asked again. */
+/* Client state indication (XEP-0352): what waits for a client that says it is not looked at. Used by deliver alone, which does the writing; what
+ * es_IN let through is held, so nothing is asked again. */
 #ifndef SIGNET_JSM_CSI_H
 #define SIGNET_JSM_CSI_H
 #include "jsm/session.h"

@@ -33,7 +33,8 @@ static int document_room(int64_t account, const struct store_document *d, struct
     sql_end(&q);
     if (found < 0) return -1;
     if (others < (int64_t)d->max) return 0;
-    return err_set(err, ERR_LIMIT, "%lld documents of the kind '" STR_FMT "' are kept already; at most %u may be", (long long)others, STR_ARG(d->area), d->max);
+    return err_set(err, ERR_LIMIT, "%lld documents of the kind '" STR_FMT "' are kept already; at most %u may be", (long long)others,
+                   STR_ARG(d->area), d->max);
 }
 
 int sqlite_document_set(int64_t account, const struct store_document *d, struct err *err)

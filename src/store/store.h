@@ -85,7 +85,8 @@ void store_batch_roster_delete(struct store_batch *b, struct str jid, uint64_t r
 /* Over max: ERR_LIMIT, nothing of the batch is done. */
 void store_batch_offline_add(struct store_batch *b, const struct stanza *s, uint64_t wall_ms, unsigned max_messages);
 void store_batch_offline_delete(struct store_batch *b, int64_t id);
-void store_batch_document_set(struct store_batch *b, const char *area, struct str name, struct str xml, unsigned max); /* xml absent: deletes. ERR_LIMIT: the area has max others */
+/* xml absent: deletes. ERR_LIMIT: the area has max others. */
+void store_batch_document_set(struct store_batch *b, const char *area, struct str name, struct str xml, unsigned max);
 void store_batch_blocked_set(struct store_batch *b, struct str jid, bool blocked); /* jid absent, blocked false: the list is emptied */
 void store_batch_commit(struct store_batch *take, store_done_fn fn, void *arg); /* ERR_NOT_FOUND: no such account; fn may be NULL */
 void store_batch_free(struct store_batch *b); /* one that is not committed after all; NULL is a no-op */

@@ -52,8 +52,8 @@ struct stanza *stanza_make(enum stanza_kind kind, enum stanza_type type, const s
 /* xml:lang of a stanza that has none. Only for whoever made it, before anyone else has it. */
 void stanza_set_lang(struct stanza *s, struct str lang);
 struct stanza *stanza_with(const struct stanza *s, const struct stanza_change *change); /* new header, same bytes */
-/* The same header; the children but those of which drop[i] is set (drop NULL: all of them), and then one more, well-formed by contract, unless its bytes are absent.
- * Nothing is parsed. */
+/* The same header; the children but those of which drop[i] is set (drop NULL: all of them), and then one more, well-formed by contract, unless its
+ * bytes are absent. Nothing is parsed. */
 struct stanza *stanza_with_child(const struct stanza *s, const bool *drop, const char *name, const char *ns, struct str bytes);
 /* The reply to an iq get/set: result (inner may be empty), addresses swapped, the same stanza id (as stanza_error()). */
 struct stanza *stanza_result(const struct stanza *iq, struct str inner);

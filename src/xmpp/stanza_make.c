@@ -124,7 +124,8 @@ struct stanza *stanza_with_child(const struct stanza *s, const bool *drop, const
     }
     add_bytes(inner, &used, (struct str){s->inner.p + from, s->inner.n - from});
     if (bytes.p != NULL) {
-        children[n++] = (struct xml_child){.name = arena_str(a, str_of(name)), .ns = arena_str(a, str_of(ns)), .offset = (uint32_t)used, .length = (uint32_t)bytes.n};
+        children[n++] = (struct xml_child){
+            .name = arena_str(a, str_of(name)), .ns = arena_str(a, str_of(ns)), .offset = (uint32_t)used, .length = (uint32_t)bytes.n};
         add_bytes(inner, &used, bytes);
     }
     out->inner = (struct str){inner, used};

@@ -1,6 +1,6 @@
-/* Blocking (XEP-0191). The block list is loaded with the user and changed behind a barrier: when the answer to <block/> is out, nothing of the contact comes any
- * more. A stanza between the user and one he blocks gets one of the rows below instead of its own; so its events are raised as ever (compliance servers see what
- * was tried), and then nothing is delivered. The account itself is never blocked. */
+/* Blocking (XEP-0191). The block list is loaded with the user and changed behind a barrier: when the answer to <block/> is out, nothing of the
+ * contact comes any more. A stanza between the user and one he blocks gets one of the rows below instead of its own; so its events are raised as
+ * ever (compliance servers see what was tried), and then nothing is delivered. The account itself is never blocked. */
 #include "jsm/features/features.h"
 #include "xml/writer.h"
 #include <stdlib.h>
@@ -194,7 +194,8 @@ static void end_directed(const struct context *cx, struct effects *fx, const str
             struct jid to;
             struct err err;
             if (jid_parse(cx->arena, key, &to, &err) != 0 || !blocking_matches(cx->user, &to)) continue;
-            if (map_get(before, to.bare) == NULL) effect_route(fx, stanza_make(STANZA_PRESENCE, PRESENCE_UNAVAILABLE, &s->full, &to, STR_NONE, STR("")), PARCEL_COPY);
+            if (map_get(before, to.bare) == NULL)
+                effect_route(fx, stanza_make(STANZA_PRESENCE, PRESENCE_UNAVAILABLE, &s->full, &to, STR_NONE, STR("")), PARCEL_COPY);
             free(map_del(&s->directed, to.full));
         }
     }

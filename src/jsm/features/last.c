@@ -1,5 +1,5 @@
-/* Last activity (XEP-0012): the server's uptime; when an account was last there, told to those who may see its presence. The logout is noted when the last
- * available session becomes unavailable, with its status; the note needs no answer, so nobody waits for the disk. */
+/* Last activity (XEP-0012): the server's uptime; when an account was last there, told to those who may see its presence. The logout is noted when
+ * the last available session becomes unavailable, with its status; the note needs no answer, so nobody waits for the disk. */
 #include "base/clock.h"
 #include "jsm/features/features.h"
 #include "xml/writer.h"

@@ -1,4 +1,5 @@
-/* Private XML storage (XEP-0049): an element per namespace and name, for the account's own sessions. An empty element says as much as none, so none is kept. */
+/* Private XML storage (XEP-0049): an element per namespace and name, for the account's own sessions. An empty element says as much as none, so none
+ * is kept. */
 #include "jsm/features/features.h"
 #include "xml/writer.h"
 
@@ -11,7 +12,10 @@ static struct xml_node *query_of(const struct stanza *iq, struct arena *a)
     return stanza_tree(iq, &iq->children[0], a, &err);
 }
 
-static struct str key_of(struct arena *a, const struct xml_node *node) { return str_of(arena_printf(a, "{" STR_FMT "}" STR_FMT, STR_ARG(node->ns), STR_ARG(node->name))); }
+static struct str key_of(struct arena *a, const struct xml_node *node)
+{
+    return str_of(arena_printf(a, "{" STR_FMT "}" STR_FMT, STR_ARG(node->ns), STR_ARG(node->name)));
+}
 
 static void found(struct effects *fx, struct str xml)
 {
@@ -65,7 +69,8 @@ void private_set_apply(const struct context *cx, struct effects *fx)
     for (struct xml_node *node = xml_node_child(query, NULL, NULL); node != NULL; node = xml_node_next(node, NULL, NULL)) {
         struct buf b = {0};
         xml_add_node(&b, node, NS_PRIVATE);
-        store_batch_document_set(batch, AREA, key_of(cx->arena, node), empty(node) ? STR_NONE : buf_str(&b), (unsigned)jsm->config->private_max_elements);
+        struct str xml = empty(node) ? STR_NONE : buf_str(&b);
+        store_batch_document_set(batch, AREA, key_of(cx->arena, node), xml, (unsigned)jsm->config->private_max_elements);
         buf_free(&b);
     }
     effect_reply(fx, stanza_result(cx->stanza, STR("")));

@@ -1,5 +1,5 @@
-/* Stanza ids (XEP-0359): a message gets the id under which this service knows it, by the recipient's account, before any of his sessions or the offline store
- * sees it. Whoever sent one in that name has forged it. */
+/* Stanza ids (XEP-0359): a message gets the id under which this service knows it, by the recipient's account, before any of his sessions or the
+ * offline store sees it. Whoever sent one in that name has forged it. */
 #include "jsm/carbons.h"
 #include "jsm/features/features.h"
 #include "xml/writer.h"
