@@ -5,32 +5,13 @@
 #include "core.h"
 #include "xml/writer.h"
 
-/* RFC 6120, 8.3.3: the conditions there are. policy-violation is `cancel`, as in the protocol's description: sending it again would not help. */
+/* RFC 6120, 8.3.3: the conditions there are. */
 static const struct {
     const char *condition, *type;
 } conditions[] = {
-    {"bad-request", "modify"},
-    {"conflict", "cancel"},
-    {"feature-not-implemented", "cancel"},
-    {"forbidden", "auth"},
-    {"gone", "cancel"},
-    {"internal-server-error", "cancel"},
-    {"item-not-found", "cancel"},
-    {"jid-malformed", "modify"},
-    {"not-acceptable", "modify"},
-    {"not-allowed", "cancel"},
-    {"not-authorized", "auth"},
-    {"policy-violation", "cancel"},
-    {"recipient-unavailable", "wait"},
-    {"redirect", "modify"},
-    {"registration-required", "auth"},
-    {"remote-server-not-found", "cancel"},
-    {"remote-server-timeout", "wait"},
-    {"resource-constraint", "wait"},
-    {"service-unavailable", "cancel"},
-    {"subscription-required", "auth"},
-    {"undefined-condition", "cancel"},
-    {"unexpected-request", "wait"},
+#define CONDITION(name, type) {name, type},
+#include "tables/conditions.def"
+#undef CONDITION
 };
 
 void answer_add_iq(struct buf *b, const char *type, const char *id, const char *from, const char *to)
@@ -48,6 +29,7 @@ void answer_add_error(struct buf *b, const char *condition, const char *text)
     size_t n = sizeof(conditions) / sizeof(conditions[0]), i = 0;
     while (i < n && strcmp(conditions[i].condition, condition) != 0) i++;
     const char *type = i < n ? conditions[i].type : "cancel";
+    if (strcmp(condition, "policy-violation") == 0) type = "cancel";
     buf_addf(b, "<error type='%s'><%s xmlns='" NS_STANZAS "'/>", type, i < n ? condition : "undefined-condition");
     if (text != NULL && *text != '\0' && xml_text_ok(str_of(text))) {
         BUF_ADD_LIT(b, "<text xmlns='" NS_STANZAS "'>");

@@ -18,7 +18,9 @@ enum outcome session_list(const struct invocation *in, struct err *err)
             table_add(&t, json_text(session, "peer"));
             table_add(&t, json_text(session, "tls"));
             table_add(&t, json_text(session, "mechanism"));
-            if (json_is_true(json_object_get(session, "available")))
+            if (json_is_true(json_object_get(session, "detached")))
+                table_add(&t, "detached"); /* its connection is lost; it may be resumed */
+            else if (json_is_true(json_object_get(session, "available")))
                 table_addf(&t, "priority %lld", json_number(session, "priority"));
             else
                 table_add(&t, "unavailable");

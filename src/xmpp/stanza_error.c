@@ -4,32 +4,12 @@
 #include "xml/writer.h"
 #include "xmpp/stanza_private.h"
 
-/* RFC 6120, 8.3.3: where it allows more than one type, the one that says least wrong. */
 static const struct {
     const char *name, *type;
 } conditions[] = {
-    {"bad-request", "modify"},
-    {"conflict", "cancel"},
-    {"feature-not-implemented", "cancel"},
-    {"forbidden", "auth"},
-    {"gone", "cancel"},
-    {"internal-server-error", "cancel"},
-    {"item-not-found", "cancel"},
-    {"jid-malformed", "modify"},
-    {"not-acceptable", "modify"},
-    {"not-allowed", "cancel"},
-    {"not-authorized", "auth"},
-    {"policy-violation", "modify"},
-    {"recipient-unavailable", "wait"},
-    {"redirect", "modify"},
-    {"registration-required", "auth"},
-    {"remote-server-not-found", "cancel"},
-    {"remote-server-timeout", "wait"},
-    {"resource-constraint", "wait"},
-    {"service-unavailable", "cancel"},
-    {"subscription-required", "auth"},
-    {"undefined-condition", "cancel"},
-    {"unexpected-request", "wait"},
+#define CONDITION(name, type) {name, type},
+#include "tables/conditions.def"
+#undef CONDITION
 };
 #define N_CONDITIONS (sizeof(conditions) / sizeof(conditions[0]))
 
