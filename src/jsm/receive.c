@@ -118,6 +118,8 @@ static void incoming_refused(struct incoming *in)
     struct stanza *substitute = verdict_substitute(&in->verdict, s);
     if (substitute != NULL) {
         send_back(substitute);
+    } else if (subscription_stands(in->user, s)) {
+        /* it would have changed nothing, and so does its refusal: an answer would end for one side what the other has */
     } else if (s->type == PRESENCE_SUBSCRIBE || s->type == PRESENCE_SUBSCRIBED) {
         enum stanza_type answer = s->type == PRESENCE_SUBSCRIBE ? PRESENCE_UNSUBSCRIBED : PRESENCE_UNSUBSCRIBE;
         send_back(stanza_make(STANZA_PRESENCE, answer, &in->user->jid, &s->from, s->id, STR("")));

@@ -75,6 +75,7 @@ struct stanza *stanza_id_stamp(const struct stanza *s, const struct jid *account
 const char *subscription_check(const struct context *cx, const char **text);
 void subscription_out_apply(const struct context *cx, struct effects *fx);
 void subscription_in_apply(const struct context *cx, struct effects *fx);
+bool subscription_stands(const struct user *u, const struct stanza *s); /* what a subscribe that has arrived asks for is there or asked for, or a subscribed grants */
 /* offline.c */
 bool message_is_chat_state(const struct stanza *s); /* and nothing else (XEP-0085) */
 bool offline_storable(const struct stanza *s); /* XEP-0160, XEP-0334 */

@@ -176,15 +176,14 @@ static void remove_item(const struct context *cx, struct effects *fx, const stru
     struct roster_item *item = roster_find(cx->user, contact->bare);
     struct jid bare = jid_to_bare(cx->arena, contact);
     bool to = item->subscription == SUBSCRIPTION_TO || item->subscription == SUBSCRIPTION_BOTH || item->ask;
-    bool from = item->subscription == SUBSCRIPTION_FROM || item->subscription == SUBSCRIPTION_BOTH || item->pending_in != NULL;
+    bool from = item->subscription == SUBSCRIPTION_FROM || item->subscription == SUBSCRIPTION_BOTH;
+    bool asks = item->pending_in != NULL;
     store_batch_roster_delete(effect_store(fx, cx->user), bare.bare, ++cx->user->roster_version);
     effect_reply(fx, stanza_result(cx->stanza, STR("")));
     effect_roster_push(fx, cx->user, NULL, bare.bare);
     if (to) effect_route(fx, stanza_make(STANZA_PRESENCE, PRESENCE_UNSUBSCRIBE, &cx->user->jid, &bare, STR_NONE, STR("")), 0);
-    if (from) {
-        effect_route(fx, stanza_make(STANZA_PRESENCE, PRESENCE_UNSUBSCRIBED, &cx->user->jid, &bare, STR_NONE, STR("")), 0);
-        presence_to_contact(cx, fx, &bare, false);
-    }
+    if (from || asks) effect_route(fx, stanza_make(STANZA_PRESENCE, PRESENCE_UNSUBSCRIBED, &cx->user->jid, &bare, STR_NONE, STR("")), 0);
+    if (from) presence_to_contact(cx, fx, &bare, false);
     roster_drop(cx->user, bare.bare);
 }
 

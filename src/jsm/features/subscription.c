@@ -118,6 +118,7 @@ static void subscribe_in(const struct context *cx, struct effects *fx, const str
         effect_route(fx, stanza_make(STANZA_PRESENCE, PRESENCE_SUBSCRIBED, &cx->user->jid, contact, STR_NONE, STR("")), 0);
         return;
     }
+    if (item != NULL && item->pending_in != NULL) return; /* appendix A.3.1: it waits already */
     if (roster_full(cx->user, contact->bare, false)) { /* so many wait already that this one is kept for nobody; who is there still sees it */
         metric_inc(METRIC_ROSTER_OVER_LIMIT);
         effect_forward(fx, stanza_ref(stanza));
@@ -138,6 +139,13 @@ static void subscribe_in(const struct context *cx, struct effects *fx, const str
     buf_free(&text);
     roster_save(effect_store(fx, cx->user), cx->user, item);
     effect_forward(fx, stanza_ref(stanza));
+}
+
+bool subscription_stands(const struct user *u, const struct stanza *s)
+{
+    const struct roster_item *item = roster_find(u, s->from.bare);
+    if (s->type == PRESENCE_SUBSCRIBE) return has(item, FROM) || (item != NULL && item->pending_in != NULL);
+    return s->type == PRESENCE_SUBSCRIBED && has(item, TO);
 }
 
 /* RFC 6121, 3.1.6, 3.2.3, 3.3.3: before the roster push, so that a client knows what the push comes of; to the sessions that are available or have asked for
@@ -169,7 +177,7 @@ void subscription_in_apply(const struct context *cx, struct effects *fx)
         break;
     case PRESENCE_UNSUBSCRIBE:
         if (item == NULL || (!has(item, FROM) && item->pending_in == NULL)) break;
-        presence_to_contact(cx, fx, &contact, false);
+        if (has(item, FROM)) presence_to_contact(cx, fx, &contact, false); /* one who only waits for an answer learns of no session */
         pending_clear(item);
         take(item, FROM);
         to_sessions(cx, fx, stanza);
