@@ -116,9 +116,13 @@ void effects_init(struct effects *fx, struct user *u, const struct session *s, s
     fx->request = request;
 }
 
-struct effect_delivery { /* one es_IN under way for an effect */
+/* One es_IN under way for an effect. A session gets what features deliver to it in the order in which they decided it, however the answers come: pushes and
+ * the roster itself tell of states, and the last one told must be the last one there was. */
+struct effect_delivery {
+    struct list node; /* in session->arriving; in none when the session has gone */
     struct delivery d;
     struct effects *fx;
+    bool ready;
 };
 
 static void one_done(struct effects *fx)
@@ -139,7 +143,36 @@ static void delivery_finish(struct effect_delivery *ed)
     one_done(fx);
 }
 
-static void delivery_ready(struct delivery *d) { delivery_finish(CONTAINER_OF(d, struct effect_delivery, d)); }
+/* Finishing one may end the session, or write further ones. */
+static void copies_go_on(uint64_t session)
+{
+    struct session *s;
+    while ((s = session_get(session)) != NULL && !list_empty(&s->arriving)) {
+        struct effect_delivery *ed = CONTAINER_OF(s->arriving.next, struct effect_delivery, node);
+        if (!ed->ready) return;
+        list_remove(&ed->node);
+        delivery_finish(ed);
+    }
+}
+
+static void delivery_ready(struct delivery *d)
+{
+    struct effect_delivery *ed = CONTAINER_OF(d, struct effect_delivery, d);
+    ed->ready = true;
+    if (list_linked(&ed->node))
+        copies_go_on(d->session);
+    else
+        delivery_finish(ed);
+}
+
+void effects_session_gone(struct session *s)
+{
+    struct list *node;
+    while ((node = list_pop_front(&s->arriving)) != NULL) {
+        struct effect_delivery *ed = CONTAINER_OF(node, struct effect_delivery, node);
+        if (ed->ready) delivery_finish(ed);
+    }
+}
 
 /* A refused reply to an IQ leaves the requester with an error of the same id: deliver sees to it. */
 static void send_to_session(struct effects *fx, uint64_t session, struct stanza *take, enum event_copy copy)
@@ -149,10 +182,11 @@ static void send_to_session(struct effects *fx, uint64_t session, struct stanza 
         stanza_unref(take);
         return;
     }
-    struct effect_delivery *ed = x_malloc(sizeof(*ed));
+    struct effect_delivery *ed = x_calloc(1, sizeof(*ed));
     ed->fx = fx;
     fx->under_way++;
-    if (deliver_ask(&ed->d, s, take, copy, fx->entry, delivery_ready)) delivery_finish(ed);
+    list_push_back(&s->arriving, &ed->node);
+    if (deliver_ask(&ed->d, s, take, copy, fx->entry, delivery_ready)) delivery_ready(&ed->d);
 }
 
 static void send_one(struct effects *fx, struct effect *e)
@@ -183,7 +217,9 @@ static void effects_send(struct effects *fx)
 {
     fx->under_way = 1;
     struct list *node;
+    if (fx->entry != NULL) lane_more(fx->entry, true); /* each delivery is a question of its own */
     while ((node = list_pop_front(&fx->items)) != NULL) send_one(fx, CONTAINER_OF(node, struct effect, node));
+    if (fx->entry != NULL) lane_more(fx->entry, false);
     one_done(fx);
 }
 

@@ -74,5 +74,6 @@ struct effects {
 void effects_init(struct effects *fx, struct user *u, const struct session *s, struct ticket ticket, struct lane_entry *entry, const struct stanza *request);
 void effects_run(struct effects *fx); /* done may be called before return */
 void effects_clear(struct effects *fx);
+void effects_session_gone(struct session *s); /* nothing can be delivered to it any more */
 
 #endif

@@ -38,6 +38,7 @@ struct session *session_new(struct user *u, struct c2s *c2s, struct str resource
     s->copies = x_calloc(s->window, sizeof(*s->copies));
     list_init(&s->held_back);
     list_init(&s->end_waits);
+    list_init(&s->arriving);
     list_push_back(&u->sessions, &s->node);
     imap_put(&jsm->sessions, s->id, s);
     metric_inc(METRIC_SESSIONS);
@@ -89,6 +90,7 @@ static void session_gone(struct session *s)
     list_remove(&s->node);
     imap_del(&jsm->sessions, s->id);
     struct stanza *subject = last_presence(s);
+    effects_session_gone(s);
     if (s->presence != NULL || s->directed.count > 0) presence_session_gone(s, subject);
     tell_end(s, subject);
     stanza_unref(subject);

@@ -42,6 +42,7 @@ struct session {
     uint64_t first, next;
     uint32_t open; /* numbers in the ring whose copies are not done */
     bool reading_stopped;
+    struct list arriving; /* what features deliver to it, in their order (dispatch.c) */
     /* ending */
     bool end_graceful;
     bool end_told; /* es_END is raised */
