@@ -110,15 +110,17 @@ static void sessions_close(const struct removal *r, struct user *u)
         u->gone = true;
         map_del(&jsm->users, u->jid.bare); /* the next stanza for this name finds the store's answer, not ours */
     }
-    LIST_EACH_SAFE(node, next, &u->sessions)
-    {
-        struct session *s = CONTAINER_OF(node, struct session, node);
-        if (s->id == r->spare || (s->state != SESSION_OPEN && s->state != SESSION_BINDING)) continue;
+    size_t n;
+    uint64_t *ids = user_session_ids(u, &n);
+    for (size_t i = 0; i < n; i++) {
+        struct session *s = session_get(ids[i]);
+        if (s == NULL || s->id == r->spare || (s->state != SESSION_OPEN && s->state != SESSION_BINDING)) continue;
         if (r->change == ACCOUNT_END_SESSIONS)
             session_kick(s, "policy-violation", "The session was ended by an administrator.");
         else
             session_kick(s, "not-authorized", "The account was removed or disabled.");
     }
+    free(ids);
     user_release(u);
 }
 

@@ -244,7 +244,24 @@ static void replaced_ended(struct session_wait *wait) { binding_replace(CONTAINE
 
 static void binding_replace(struct binding *b)
 {
+    struct session *s = session_get(b->session); /* there when it is renamed */
+    if (s == NULL && c2s_get(b->c2s) == NULL) { /* it went while it waited: nobody is to make way for it */
+        binding_free(b);
+        return;
+    }
+    if (s != NULL && s->state != SESSION_BINDING) {
+        binding_complete(b, s);
+        return;
+    }
+    if (b->user->gone) {
+        binding_refuse(b, stanza_error(b->iq, "not-allowed", NULL, "The account was removed."));
+        return;
+    }
     struct session *old = session_by_resource(b->user, b->resource);
+    if (old != NULL && old->id != b->session && b->renamed && old->state == SESSION_BINDING) { /* each might wait for the other */
+        binding_refuse(b, stanza_error(b->iq, "conflict", NULL, NULL));
+        return;
+    }
     if (old != NULL && old->id != b->session) {
         b->ended.fn = replaced_ended;
         list_push_back(&old->end_waits, &b->ended.node);
@@ -258,11 +275,6 @@ static void binding_replace(struct binding *b)
     }
     if (!b->renamed) {
         binding_session(b);
-        return;
-    }
-    struct session *s = session_get(b->session);
-    if (s == NULL) {
-        binding_free(b);
         return;
     }
     s->full = jid_with_resource(s->arena, &b->user->jid, arena_str(s->arena, b->resource));

@@ -143,10 +143,12 @@ struct carbons *carbons_ask(struct user *u, const struct stanza *original, enum 
 
 bool carbons_ready(const struct carbons *c) { return c->asking == 0; }
 
-void carbons_end(struct carbons *c, bool write)
+void carbons_end(struct carbons *c, bool write, const struct delivery *originals, unsigned n_originals)
 {
     for (unsigned i = 0; i < c->n; i++) {
-        if (write) deliver_write(&c->deliveries[i]);
+        bool copy = write;
+        for (unsigned o = 0; o < n_originals; o++) copy = copy && originals[o].session != c->deliveries[i].session;
+        if (copy) deliver_write(&c->deliveries[i]);
         deliver_clear(&c->deliveries[i]);
     }
     buf_free(&c->key);

@@ -15,7 +15,8 @@ bool carbons_eligible(const struct user *u, const struct stanza *s, enum carbon_
 struct carbons *carbons_ask(struct user *u, const struct stanza *original, enum carbon_way way, const struct delivery *originals,
                             unsigned n_originals, uint64_t sender, struct lane_entry *entry, void (*done)(void *arg), void *arg);
 bool carbons_ready(const struct carbons *c);
-void carbons_end(struct carbons *c, bool write); /* when ready: writes what passed (or not), and frees */
+/* When ready: writes what passed (or not), and frees. originals: as to carbons_ask(), but as they are now: sessions may have been chosen anew since. */
+void carbons_end(struct carbons *c, bool write, const struct delivery *originals, unsigned n_originals);
 void carbons_unchecked(struct user *u, const struct stanza *error); /* an error caused by a verdict: no event */
 /* A sent message's errors are copied as it was (XEP-0280, 6): the last ones are remembered. */
 void carbons_remember(struct user *u, const struct stanza *sent);

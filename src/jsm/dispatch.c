@@ -268,8 +268,15 @@ void effects_run(struct effects *fx)
         effects_send(fx);
         return;
     }
+    if (fx->user->gone) { /* an account made since of the same name is another's */
+        struct err err;
+        err_set(&err, ERR_NOT_FOUND, "the account was deleted");
+        fx->done(fx, &err);
+        return;
+    }
     struct store_batch *batch = fx->batch;
     fx->batch = NULL;
+    fx->user->writes++;
     store_batch_commit(batch, effects_committed, fx);
 }
 
@@ -278,6 +285,7 @@ void effects_clear(struct effects *fx)
     struct list *node;
     while ((node = list_pop_front(&fx->items)) != NULL) stanza_unref(CONTAINER_OF(node, struct effect, node)->stanza);
     stanza_unref(fx->forward);
+    store_batch_free(fx->batch);
     arena_free(fx->arena);
     user_release(fx->user);
     memset(fx, 0, sizeof(*fx));

@@ -118,14 +118,16 @@ static void kick_worker(uint32_t worker, void *arg)
         u->gone = true;
         map_del(&jsm->users, u->jid.bare); /* the next stanza for this name finds the store's answer, not ours */
     }
-    LIST_EACH_SAFE(node, next, &u->sessions)
-    {
-        struct session *s = CONTAINER_OF(node, struct session, node);
-        if (jid_is_full(call->jid) && !str_eq(call->jid->resource, s->full.resource)) continue;
+    size_t n;
+    uint64_t *ids = user_session_ids(u, &n);
+    for (size_t i = 0; i < n; i++) {
+        struct session *s = session_get(ids[i]);
+        if (s == NULL || (jid_is_full(call->jid) && !str_eq(call->jid->resource, s->full.resource))) continue;
         if (s->state != SESSION_OPEN && s->state != SESSION_BINDING) continue;
         atomic_fetch_add(&call->kicked, 1);
         session_kick(s, call->condition, call->text);
     }
+    free(ids);
     user_release(u);
 }
 
@@ -160,6 +162,7 @@ static void return_the_rest(uint32_t worker, void *arg)
 {
     (void)worker;
     (void)arg;
+    jsm->returning = true;
     outgoing_refuse_all("service-unavailable", "The service is shutting down; this stanza was not delivered.");
     incoming_refuse_all("service-unavailable", "The service is shutting down; this stanza was not delivered.");
 }

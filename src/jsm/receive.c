@@ -51,6 +51,8 @@ struct incoming {
     struct delivery *deliveries;
     unsigned n_deliveries, asking;
     struct delivery one; /* the usual case */
+    uint64_t *refused; /* sessions whose es_IN was refused: they are not asked for again when others have gone */
+    unsigned n_refused;
 };
 
 static void choose_sessions(struct incoming *in);
@@ -71,7 +73,7 @@ static void incoming_finish(struct incoming *in)
         return;
     }
     in->step = IN_DONE;
-    if (in->carbons != NULL) carbons_end(in->carbons, in->reached);
+    if (in->carbons != NULL) carbons_end(in->carbons, in->reached, in->deliveries, in->n_deliveries);
     if (in->anew) jsm->anew--;
     stages_mark(in->stanza->sid, STAGE_FINISHED);
     ticket_done(in->parcel->ticket);
@@ -79,6 +81,7 @@ static void incoming_finish(struct incoming *in)
     free(in->parcel);
     if (in->fx_used) effects_clear(&in->fx);
     deliveries_clear(in);
+    free(in->refused);
     verdict_clear(&in->verdict);
     stanza_unref(in->stanza);
     list_remove(&in->node);
@@ -275,6 +278,15 @@ static void ask_sessions(struct incoming *in, struct session **chosen, unsigned 
     if (--in->asking == 0) copies_answered(in);
 }
 
+static void note_refused(struct incoming *in, struct delivery *d)
+{
+    in->refused = x_realloc(in->refused, (in->n_refused + 1) * sizeof(*in->refused));
+    in->refused[in->n_refused++] = d->session;
+    if (in->n_refused > 1) return;
+    in->verdict = d->verdict; /* the first refusal is what the sender is told */
+    memset(&d->verdict, 0, sizeof(d->verdict));
+}
+
 static bool write_copies(struct incoming *in)
 {
     bool lost = false;
@@ -285,10 +297,23 @@ static bool write_copies(struct incoming *in)
             in->reached = true;
         else if (d->result == DELIVERY_PASSED)
             lost = true;
-        else if (in->verdict.text == NULL && in->verdict.condition[0] == '\0')
-            in->verdict = d->verdict, memset(&d->verdict, 0, sizeof(d->verdict));
+        else
+            note_refused(in, d);
     }
     return lost;
+}
+
+/* Whoever was asked for has refused it. Rule 2: the sender of a 1:1 message gets an error only if no session took it. */
+static void nobody_took_it(struct incoming *in)
+{
+    const struct stanza *s = in->stanza;
+    bool copy = (in->parcel->flags & PARCEL_COPY) != 0 || s->type == MESSAGE_HEADLINE;
+    stages_mark(s->sid, STAGE_REFUSED);
+    if (s->kind != STANZA_PRESENCE && !copy) {
+        metric_inc(METRIC_STANZAS_REFUSED);
+        send_back(verdict_reply(&in->verdict, s));
+    }
+    incoming_finish(in);
 }
 
 /* Presence broadcast to somebody who is not subscribed: what made him a subscriber was refused on its way here. */
@@ -320,15 +345,10 @@ static void copies_turn(struct incoming *in)
         choose_sessions(in);
         return;
     }
-    const struct stanza *s = in->stanza;
-    bool copy = (in->parcel->flags & PARCEL_COPY) != 0 || s->type == MESSAGE_HEADLINE;
-    bool tell = !in->reached && in->n_deliveries > 0 && s->kind != STANZA_PRESENCE && !copy;
-    if (!in->reached && in->n_deliveries > 0) stages_mark(s->sid, STAGE_REFUSED);
-    if (tell) { /* rule 2: the sender of a 1:1 message gets an error only if no session took it */
-        metric_inc(METRIC_STANZAS_REFUSED);
-        send_back(verdict_reply(&in->verdict, s));
-    }
-    incoming_finish(in);
+    if (in->reached || in->n_refused == 0)
+        incoming_finish(in);
+    else
+        nobody_took_it(in);
 }
 
 /* ---- e_OFFLINE and the offline store ---- */
@@ -419,8 +439,8 @@ static void flush_over(struct user_wait *wait) { choose_sessions(CONTAINER_OF(wa
 
 static bool takes(const struct stanza *s, const struct session *session, int best)
 {
-    if (s->kind == STANZA_PRESENCE) return session_available(session);
-    if (s->kind == STANZA_IQ || !session_available(session) || session->priority < 0) return false;
+    if (s->kind == STANZA_PRESENCE) return session_available(session) && session_takes(session);
+    if (s->kind == STANZA_IQ || !session_takes_messages(session)) return false;
     return s->type == MESSAGE_HEADLINE || session->priority == best;
 }
 
@@ -430,7 +450,7 @@ static int best_priority(const struct user *u)
     LIST_EACH(node, &u->sessions)
     {
         struct session *s = CONTAINER_OF(node, struct session, node);
-        if (session_available(s) && s->priority > best) best = s->priority;
+        if (session_takes_messages(s) && s->priority > best) best = s->priority;
     }
     return best;
 }
@@ -466,14 +486,29 @@ static void delay_stamp(struct incoming *in)
     in->came_wall_ms = 0;
 }
 
+static unsigned without_refused(const struct incoming *in, struct session **chosen, unsigned n)
+{
+    unsigned left = 0;
+    for (unsigned i = 0; i < n; i++) {
+        bool refused = false;
+        for (unsigned r = 0; r < in->n_refused; r++) refused = refused || in->refused[r] == chosen[i]->id;
+        if (!refused) chosen[left++] = chosen[i];
+    }
+    return left;
+}
+
 static void choose_sessions(struct incoming *in)
 {
     if (in->returned) {
         incoming_finish(in);
         return;
     }
+    if (in->user->gone) { /* the account was deleted; one of the same name made since is another */
+        incoming_reject(in, "service-unavailable");
+        return;
+    }
     const struct stanza *s = in->stanza;
-    if (in->user->flushing > 0 && s->kind == STANZA_MESSAGE && (in->parcel->flags & PARCEL_NO_EVENTS) == 0) {
+    if (!list_empty(&in->user->flushes) && s->kind == STANZA_MESSAGE && (in->parcel->flags & PARCEL_NO_EVENTS) == 0) {
         in->step = IN_FLUSH_WAIT;
         in->wait.fn = flush_over;
         list_push_back(&in->user->flush_waits, &in->wait.node);
@@ -490,9 +525,12 @@ static void choose_sessions(struct incoming *in)
     } else {
         n = to_bare(in, chosen);
     }
+    n = without_refused(in, chosen, n);
     if (n > 0 && in->came_wall_ms != 0) delay_stamp(in);
     if (n > 0)
         ask_sessions(in, chosen, n);
+    else if (in->n_refused > 0)
+        nobody_took_it(in);
     else
         nobody_there(in);
 }
@@ -564,7 +602,7 @@ static void write_unchecked(struct incoming *in)
     if (jid_is_full(&s->to)) {
         deliver_unchecked(session_by_resource(in->user, s->to.resource), stanza_ref(in->stanza));
         carbons_unchecked(in->user, s);
-    } else {
+    } else if (s->kind != STANZA_IQ) { /* what an account itself was answered is for none of its sessions */
         LIST_EACH(node, &in->user->sessions)
         {
             struct session *session = CONTAINER_OF(node, struct session, node);
@@ -578,19 +616,37 @@ static void write_unchecked(struct incoming *in)
 static bool needs_lane(const struct incoming *in)
 {
     const struct stanza *s = in->stanza;
-    return in->user->receiving.entries > 0 || in->row != NULL || in->user->flushing > 0 || broker_planned(EVENT_e_DELIVER, s) || broker_planned(EVENT_es_IN, s);
+    return in->user->receiving.entries > 0 || in->row != NULL || !list_empty(&in->user->flushes) || broker_planned(EVENT_e_DELIVER, s) || broker_planned(EVENT_es_IN, s);
+}
+
+/* RFC 6121, 4.3.2: whoever asks for the presence of an account that is not there is told that he is not subscribed to it: so do contacts of a deleted account
+ * learn of its end. */
+static void nobody_of_that_name(struct incoming *in)
+{
+    const struct stanza *s = in->stanza;
+    if (s->type == PRESENCE_PROBE && (in->parcel->flags & PARCEL_NO_EVENTS) == 0) {
+        struct arena *a = arena_new(0);
+        struct jid prober = jid_to_bare(a, &s->from);
+        router_route(stanza_make(STANZA_PRESENCE, PRESENCE_UNSUBSCRIBED, &in->user->jid, &prober, STR_NONE, STR("")), (struct ticket){0}, PARCEL_COPY);
+        arena_free(a);
+    }
+    incoming_reject(in, "service-unavailable");
 }
 
 static void incoming_loaded(struct user_wait *wait)
 {
     struct incoming *in = CONTAINER_OF(wait, struct incoming, wait);
     const struct stanza *s = in->stanza;
+    if (in->returned) {
+        incoming_finish(in);
+        return;
+    }
     if (in->user->state == USER_FAILED) {
         incoming_reject(in, "internal-server-error");
         return;
     }
     if (in->user->state != USER_READY || in->user->gone) {
-        incoming_reject(in, "service-unavailable");
+        nobody_of_that_name(in);
         return;
     }
     in->row = row_of(in, s);
@@ -619,6 +675,12 @@ static void incoming_loaded(struct user_wait *wait)
     if (broker_raise(&q, &now)) deliver_answered(in, &now);
 }
 
+static void incoming_return(struct incoming *in, const char *condition, const char *text)
+{
+    in->returned = true;
+    if (in->stanza->kind != STANZA_PRESENCE) send_back(stanza_error(in->stanza, condition, "wait", text));
+}
+
 void receive_parcel(struct parcel *take)
 {
     struct stanza *s = take->stanza;
@@ -636,6 +698,11 @@ void receive_parcel(struct parcel *take)
     stages_mark(s->sid, STAGE_ARRIVED);
     in->user = user_hold(&s->to);
     list_push_back(&jsm->incoming, &in->node);
+    if (jsm->returning && (take->flags & (PARCEL_COPY | PARCEL_NO_EVENTS)) == 0) { /* it was on its way from another worker when the rest went back */
+        incoming_return(in, "service-unavailable", "The service is shutting down; this stanza was not delivered.");
+        incoming_finish(in);
+        return;
+    }
     in->wait.fn = incoming_loaded;
     user_when_loaded(in->user, &in->wait);
 }
@@ -683,7 +750,6 @@ void incoming_refuse_all(const char *condition, const char *text)
     {
         struct incoming *in = CONTAINER_OF(node, struct incoming, node);
         if (in->step == IN_EFFECTS || in->step >= IN_STORING || (in->parcel->flags & (PARCEL_COPY | PARCEL_NO_EVENTS)) != 0) continue;
-        in->returned = true;
-        if (in->stanza->kind != STANZA_PRESENCE) send_back(stanza_error(in->stanza, condition, "wait", text));
+        incoming_return(in, condition, text);
     }
 }

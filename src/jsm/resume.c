@@ -255,9 +255,11 @@ static void detached(struct session *s)
     if (!s->resume->full) worker_timer(&s->resume->timer, (uint64_t)s->resume->max_s * 1000);
 }
 
+bool resume_possible(const struct session *s) { return s->resume != NULL && s->resume->token[0] != '\0' && s->state == SESSION_OPEN && !jsm->draining; }
+
 bool resume_detach(struct session *s)
 {
-    if (s->resume == NULL || s->resume->token[0] == '\0' || s->state != SESSION_OPEN || jsm->draining) return false;
+    if (!resume_possible(s)) return false;
     detached(s);
     metric_inc(METRIC_SESSIONS_DETACHED);
     log_info("jsm", "session '%s' lost its stream and may be resumed for %u s", s->full.full.p, s->resume->max_s);

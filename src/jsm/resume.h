@@ -12,6 +12,7 @@ bool resume_on_ack(struct c2s *c, uint32_t h);
 void resume_on_drain(struct c2s *c);
 
 /* The stream was cut. true: the session lives on without it, until it is resumed or its time is over. */
+bool resume_possible(const struct session *s); /* should its stream be lost */
 bool resume_detach(struct session *s);
 /* From jsm/deliver, for a session with stream management: keeps the stanza until it is acknowledged. copy: what it is a copy of, if any; such are not
  * delivered elsewhere when this session never gets them. since_wall_ms: when it came for this user; 0: now. true: write it now, then call resume_written(). */

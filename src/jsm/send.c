@@ -46,7 +46,7 @@ static void outgoing_finish(struct outgoing *o)
     }
     o->step = OUT_DONE;
     if (o->carbons != NULL) {
-        carbons_end(o->carbons, o->ticket_passed_on);
+        carbons_end(o->carbons, o->ticket_passed_on, NULL, 0);
         ticket_done(o->ticket);
     }
     if (!o->ticket_passed_on) ticket_done(o->ticket);

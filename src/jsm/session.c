@@ -49,6 +49,14 @@ void session_open(struct session *s) { state_move(&session_states, s->full.full.
 
 struct session *session_get(uint64_t id) { return imap_get(&jsm->sessions, id); }
 
+bool session_takes(const struct session *s)
+{
+    if (s->c2s == NULL) return s->detached;
+    return c2s_get(c2s_id(s->c2s)) != NULL || (c2s_lost(s->c2s) && resume_possible(s));
+}
+
+bool session_takes_messages(const struct session *s) { return session_available(s) && session_takes(s) && s->priority >= 0; }
+
 struct session *session_by_resource(const struct user *u, struct str resource)
 {
     LIST_EACH(node, &u->sessions)
@@ -57,6 +65,16 @@ struct session *session_by_resource(const struct user *u, struct str resource)
         if (str_eq(s->full.resource, resource)) return s;
     }
     return NULL;
+}
+
+uint64_t *user_session_ids(const struct user *u, size_t *n)
+{
+    *n = 0;
+    LIST_EACH(node, &u->sessions) ++*n;
+    uint64_t *ids = x_calloc(*n + 1, sizeof(*ids));
+    size_t i = 0;
+    LIST_EACH(node, &u->sessions) ids[i++] = CONTAINER_OF(node, struct session, node)->id;
+    return ids;
 }
 
 static struct stanza *last_presence(const struct session *s)
@@ -121,6 +139,7 @@ static void session_end_when_quiet(struct session *s)
 
 void session_end(struct session *s, bool graceful)
 {
+    if (s->c2s != NULL) c2s_set_session(s->c2s, NULL); /* it may be closing, and tell so when the session is no more */
     s->c2s = NULL;
     if (s->state != SESSION_BINDING && s->state != SESSION_OPEN) return;
     s->end_graceful = graceful;

@@ -27,8 +27,7 @@ struct session {
     bool carbons; /* gets copies of the user's other sessions' messages (XEP-0280) */
     struct csi *csi; /* NULL: the client is active (XEP-0352) */
     bool blocking_interested; /* has asked for the block list: gets pushes (XEP-0191) */
-    bool flushing; /* offline messages are being delivered */
-    bool flushed;
+    bool flushed; /* offline messages were or are being delivered, since it is available */
     struct map directed; /* JIDs this session sent available presence to and is not subscribed by; value = key's own copy */
     /* sending */
     struct lane_set sending;
@@ -75,9 +74,10 @@ struct user {
     struct list sessions;
     struct list load_waits; /* until the user is loaded */
     struct list flush_waits; /* until the offline flush is over: live stanzas come after it */
-    unsigned flushing;
+    struct list flushes; /* offline flushes, one at a time */
     struct map roster; /* bare JID -> struct roster_item */
     uint64_t roster_version;
+    uint64_t writes, writes_before_load; /* batches given to the store */
     struct lane_set receiving;
     struct map blocked; /* a set of JIDs (XEP-0191) */
     uint64_t *carbon_ids; /* hashes of the last sent messages that were copied; NULL: none yet */
@@ -95,7 +95,8 @@ struct jsm_worker { /* one per worker thread */
     struct list incoming; /* stanzas under way to users of this worker */
     struct list outgoing; /* stanzas under way from sessions of this worker */
     unsigned anew; /* of incoming: unacknowledged messages of sessions that ended */
-    bool draining;
+    bool draining; /* what sessions still send is refused */
+    bool returning; /* and what arrives goes back to its sender */
 };
 extern _Thread_local struct jsm_worker *jsm;
 
@@ -116,9 +117,11 @@ struct session *session_new(struct user *u, struct c2s *c2s, struct str resource
 void session_open(struct session *s);
 struct session *session_get(uint64_t id); /* of this worker; NULL: gone */
 struct session *session_by_resource(const struct user *u, struct str resource);
+uint64_t *user_session_ids(const struct user *u, size_t *n); /* to end several: the end of one may bring that of others. To be freed */
 static inline bool session_available(const struct session *s) { return s->presence != NULL && s->state == SESSION_OPEN; }
-/* What is sent to it reaches it, now or when it resumes. */
-static inline bool session_takes(const struct session *s) { return s->c2s != NULL || s->detached; }
+/* What is sent to it reaches it, now or when it resumes. A stream that is closing swallows what is written, and tells of its end only from the loop. */
+bool session_takes(const struct session *s);
+bool session_takes_messages(const struct session *s); /* to the bare JID (RFC 6121, 8.5.2.1.1) */
 /* The stream is gone or shall go: once what is under way has finished, unavailable presence and es_END, then the session is freed. */
 void session_end(struct session *s, bool graceful);
 void session_abandon(struct session *s); /* shutdown: raises es_END of one that has ended but waits for stanzas which will not finish */

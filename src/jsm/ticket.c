@@ -111,6 +111,7 @@ void tickets_close(struct session *s)
 
 void tickets_worker_stop(void)
 {
+    for (unsigned w = 0; outbox.to != NULL && w < worker_count(); w++) free(outbox.to[w]);
     free(outbox.to);
     outbox.to = NULL;
 }

@@ -92,14 +92,16 @@ static void user_fill(struct user *u, const struct store_user *data)
     }
 }
 
-static void run_waits(struct list *waits)
+/* What one of them does may have the user loaded anew: then those behind it wait again. */
+static void run_waits(struct user *u)
 {
-    struct list *node;
-    while ((node = list_pop_front(waits)) != NULL) {
-        struct user_wait *wait = CONTAINER_OF(node, struct user_wait, node);
-        wait->fn(wait);
-    }
+    struct list waits, *node;
+    list_init(&waits);
+    while ((node = list_pop_front(&u->load_waits)) != NULL) list_push_back(&waits, node);
+    while ((node = list_pop_front(&waits)) != NULL) user_when_loaded(u, CONTAINER_OF(node, struct user_wait, node));
 }
+
+static void user_load(struct user *u);
 
 static void user_loaded(void *arg, const struct store_user *data, const struct err *err)
 {
@@ -109,11 +111,15 @@ static void user_loaded(void *arg, const struct store_user *data, const struct e
         u->state = USER_FAILED;
     } else if (!data->exists || u->gone) {
         u->state = USER_UNKNOWN;
+    } else if (u->writes != u->writes_before_load) { /* what was written since it was asked for is in memory only: read that too */
+        user_load(u);
+        user_release(u);
+        return;
     } else {
         user_fill(u, data);
         u->state = USER_READY;
     }
-    run_waits(&u->load_waits);
+    run_waits(u);
     user_release(u);
 }
 
@@ -121,6 +127,7 @@ static void user_load(struct user *u)
 {
     u->state = USER_LOADING;
     u->refs++;
+    u->writes_before_load = u->writes;
     store_user_load(u->jid.bare, user_loaded, u);
 }
 
@@ -141,6 +148,7 @@ struct user *user_hold(const struct jid *jid)
     list_init(&u->sessions);
     list_init(&u->load_waits);
     list_init(&u->flush_waits);
+    list_init(&u->flushes);
     map_put(&jsm->users, u->jid.bare, u);
     metric_inc(METRIC_USERS_IN_MEMORY);
     user_load(u);

@@ -1,6 +1,6 @@
 /* Offline messages (XEP-0160): which are kept, and their delivery when the user is back. Each goes through es_IN like anything else; what an outage kept from
  * being asked stays stored, what was refused is removed (EVENTS.md, refusal rule 6). The next page is read when one has been delivered, so that memory is
- * bounded; live messages wait until all is done. */
+ * bounded; live messages wait until all is done. A user has one flush at a time: what a second session would get is what the first did not take. */
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/metric.h"
@@ -38,12 +38,14 @@ bool offline_storable(const struct stanza *s)
 }
 
 struct flush {
+    struct list node; /* in user->flushes: the first is under way, the others wait for their turn */
     struct user *user;
     uint64_t session;
     struct lane_set lane;
     int64_t after;
     unsigned under_way;
     bool last_page;
+    bool lost; /* the session went before it took all */
     struct store_batch *deletes;
 };
 struct flush_item {
@@ -56,14 +58,39 @@ struct flush_item {
 
 static void page_read(void *arg, const struct store_offline_item *items, size_t n, const struct err *err);
 
+static void flush_next(struct user *u)
+{
+    if (list_empty(&u->flushes)) return;
+    struct flush *f = CONTAINER_OF(u->flushes.next, struct flush, node);
+    store_offline_load(u->jid.bare, 0, FLUSH_PAGE, page_read, f);
+}
+
+/* What a session that went left behind is for another one that is there: its user is not offline. */
+static bool flush_goes_on(struct flush *f)
+{
+    if (!f->lost || f->user->gone) return false;
+    LIST_EACH(node, &f->user->sessions)
+    {
+        const struct session *s = CONTAINER_OF(node, struct session, node);
+        if (s->id == f->session || !session_takes_messages(s)) continue;
+        f->session = s->id;
+        f->after = 0;
+        f->lost = false;
+        store_offline_load(f->user->jid.bare, 0, FLUSH_PAGE, page_read, f);
+        return true;
+    }
+    return false;
+}
+
 static void flush_end(struct flush *f)
 {
+    if (flush_goes_on(f)) return;
     struct user *u = f->user;
-    struct session *s = session_get(f->session);
-    if (s != NULL) s->flushing = false;
+    list_remove(&f->node);
     lane_set_free(&f->lane);
     free(f);
-    if (--u->flushing == 0) {
+    flush_next(u);
+    if (list_empty(&u->flushes)) {
         struct list waits; /* a stanza that waits again goes into the user's own list */
         list_init(&waits);
         struct list *node;
@@ -80,8 +107,8 @@ static void page_deleted(void *arg, const struct err *err)
 {
     struct flush *f = arg;
     if (err != NULL) log_error("jsm", "delivered offline messages of '%s' could not be removed from the store: %s", f->user->jid.full.p, err->text);
-    struct session *s = session_get(f->session);
-    if (err != NULL || f->last_page || s == NULL || !session_takes(s))
+    if (err != NULL) f->lost = false; /* what was delivered is still there: not twice, as far as can be helped */
+    if (err != NULL || f->last_page || f->lost)
         flush_end(f);
     else
         store_offline_load(f->user->jid.bare, f->after, FLUSH_PAGE, page_read, f);
@@ -99,6 +126,8 @@ static void item_apply(struct flush_item *item)
 {
     bool wrote = deliver_write(&item->d);
     bool refused = item->d.result == DELIVERY_REFUSED && !item->d.verdict.outage;
+    if (item->d.result == DELIVERY_PASSED && wrote) metric_inc(METRIC_OFFLINE_DELIVERED);
+    if (item->d.result == DELIVERY_PASSED && !wrote) item->flush->lost = true;
     if ((item->d.result == DELIVERY_PASSED && wrote) || refused) store_batch_offline_delete(item->flush->deletes, item->id);
     struct flush *f = item->flush;
     deliver_clear(&item->d);
@@ -152,7 +181,6 @@ static void deliver_item(struct flush *f, struct session *s, const struct store_
     lane_enter(&f->lane, STR("offline"), &item->lane);
     lane_stage(&item->lane, 1);
     f->under_way++;
-    metric_inc(METRIC_OFFLINE_DELIVERED);
     bool now = deliver_ask(&item->d, s, stanza, COPY_OFFLINE, &item->lane, item_ready);
     item->d.since_wall_ms = row->wall_ms;
     if (now) item_ready(&item->d);
@@ -163,7 +191,9 @@ static void page_read(void *arg, const struct store_offline_item *items, size_t 
     struct flush *f = arg;
     if (err != NULL) log_error("jsm", "offline messages of '%s' cannot be read: %s", f->user->jid.full.p, err->text);
     struct session *s = session_get(f->session);
-    if (err != NULL || s == NULL || !session_takes(s) || n == 0) {
+    bool takes = s != NULL && session_takes_messages(s);
+    f->lost = f->lost || (!takes && n > 0);
+    if (err != NULL || !takes || f->user->gone || n == 0) {
         flush_end(f);
         return;
     }
@@ -184,8 +214,8 @@ void offline_flush(uint64_t session)
     struct flush *f = x_calloc(1, sizeof(*f));
     f->user = s->user;
     f->user->refs++;
-    f->user->flushing++;
     f->session = session;
-    s->flushing = true;
-    store_offline_load(f->user->jid.bare, 0, FLUSH_PAGE, page_read, f);
+    bool first = list_empty(&f->user->flushes);
+    list_push_back(&f->user->flushes, &f->node);
+    if (first) flush_next(f->user);
 }
