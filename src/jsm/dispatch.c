@@ -119,7 +119,7 @@ void effects_init(struct effects *fx, struct user *u, const struct session *s, s
 /* One es_IN under way for an effect. A session gets what features deliver to it in the order in which they decided it, however the answers come: pushes and
  * the roster itself tell of states, and the last one told must be the last one there was. */
 struct effect_delivery {
-    struct list node; /* in session->arriving; in none when the session has gone */
+    struct list node; /* in session->arriving; in none: presence, or the session has gone */
     struct delivery d;
     struct effects *fx;
     bool ready;
@@ -185,7 +185,8 @@ static void send_to_session(struct effects *fx, uint64_t session, struct stanza 
     struct effect_delivery *ed = x_calloc(1, sizeof(*ed));
     ed->fx = fx;
     fx->under_way++;
-    list_push_back(&s->arriving, &ed->node);
+    bool ordered = take->type != PRESENCE_AVAILABLE && take->type != PRESENCE_UNAVAILABLE; /* of one sender's presence a barrier keeps the order */
+    if (ordered) list_push_back(&s->arriving, &ed->node);
     if (deliver_ask(&ed->d, s, take, copy, fx->entry, delivery_ready)) delivery_ready(&ed->d);
 }
 
