@@ -91,9 +91,21 @@ static enum MHD_Result send_json(struct MHD_Connection *c, unsigned status, json
     return rc;
 }
 
+json_t *json_text(const char *text)
+{
+    json_t *json = json_string(text);
+    if (json != NULL) return json;
+    char *ascii = x_strdup(text); /* it quotes bytes that are no UTF-8, or was cut within a character */
+    for (char *c = ascii; *c != '\0'; c++)
+        if ((unsigned char)*c >= 0x80) *c = '?';
+    json = json_string(ascii);
+    free(ascii);
+    return json;
+}
+
 static enum MHD_Result send_error(struct MHD_Connection *c, unsigned status, const char *code, const char *text)
 {
-    return send_json(c, status, json_pack("{s:s, s:s}", "error", code, "text", text));
+    return send_json(c, status, json_pack("{s:s, s:o}", "error", code, "text", json_text(text)));
 }
 
 /* ---- routing ---- */
@@ -240,6 +252,11 @@ static int unix_socket(const char *path, struct err *err)
     if (connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0) {
         close(fd);
         return err_set(err, ERR_CONFLICT, "admin.socket: another signetd answers on '%s'; stop it, or set another admin.socket", path);
+    }
+    struct stat there;
+    if (lstat(path, &there) == 0 && !S_ISSOCK(there.st_mode)) {
+        close(fd);
+        return err_set(err, ERR_EXISTS, "admin.socket: '%s' is there and is no socket; name another path", path);
     }
     unlink(path);
     mode_t old = umask(0117); /* 0660 */

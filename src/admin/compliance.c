@@ -74,6 +74,7 @@ static int edit(struct request *rq, const char *what, edit_fn fn, struct err *er
     buf_addf(&line, "%s%s%s", what, rq->parts[0] != NULL ? " " : "", rq->parts[0] != NULL ? rq->parts[0] : "");
     int rc = fn(c, rq, warnings, err);
     if (rc == 0) rc = compliance_config_check(c, err);
+    if (rc == 0) rc = broker_check_config(c, err); /* what is stored is in force, now and after a restart */
     if (rc == 0)
         rc = put_in_force(c, buf_cstr(&line), err);
     else
@@ -163,10 +164,11 @@ static int assignment_delete(struct request *rq, struct err *err) { return edit(
 
 static void link_add(void *arg, const struct link_status *l)
 {
-    json_t *o = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "component", l->component, "server", l->server, "profile",
-                          l->profile != NULL ? l->profile : "", "direction", l->direction, "state", l->state, "last_error", l->last_error != NULL ? l->last_error : "",
+    json_t *o = json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "component", l->component, "server", l->server, "profile",
+                          l->profile != NULL ? l->profile : "", "direction", l->direction, "state", l->state,
                           "events", (json_int_t)l->events, "answers", (json_int_t)l->answers, "timeouts", (json_int_t)l->timeouts, "invalid", (json_int_t)l->invalid,
                           "outstanding", (json_int_t)l->outstanding, "queued", (json_int_t)l->queued, "queued_bytes", (json_int_t)l->queued_bytes);
+    json_object_set_new(o, "last_error", json_text(l->last_error != NULL ? l->last_error : "")); /* the peer's words */
     json_stamp(o, "since", l->since_wall_ms);
     json_array_append_new(arg, o);
 }

@@ -48,6 +48,7 @@ must_check int waiter_wait(struct waiter *w, struct err *err);
 /* ---- fields of a request's body ---- */
 must_check const char *body_text(struct request *rq, const char *name, struct err *err); /* required */
 must_check int request_jid(struct request *rq, const char *text, bool account, struct jid *out, struct err *err); /* account: local@served-domain */
+json_t *json_text(const char *text); /* a string, whatever bytes it has */
 void json_stamp(json_t *object, const char *name, uint64_t wall_ms); /* null when 0 */
 
 /* trace.c: the last events and verdicts, for `signetctl events watch` */

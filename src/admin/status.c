@@ -52,8 +52,8 @@ static int catalogue(struct request *rq, struct err *err)
 
 static void alarm_add(void *arg, const struct alarm_view *a)
 {
-    json_t *o = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:b}", "name", a->name, "severity", a->severity, "subject", a->subject, "detail", a->detail, "cause",
-                          a->cause, "remedy", a->remedy, "count", (json_int_t)a->count, "active", a->active);
+    json_t *o = json_pack("{s:s, s:s, s:o, s:o, s:s, s:s, s:I, s:b}", "name", a->name, "severity", a->severity, "subject", json_text(a->subject), "detail",
+                          json_text(a->detail), "cause", a->cause, "remedy", a->remedy, "count", (json_int_t)a->count, "active", a->active);
     json_stamp(o, "since", a->since_wall_ms);
     json_stamp(o, "last", a->last_wall_ms);
     json_array_append_new(arg, o);

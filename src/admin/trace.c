@@ -46,7 +46,8 @@ static void on_trace(const struct event_trace *t)
 
 static json_t *row_json(const struct trace_row *row)
 {
-    json_t *o = json_pack("{s:s, s:s, s:s, s:s, s:s}", "event", row->event, "id", row->id, "stanza", row->stanza, "key", row->key, "component", row->component);
+    json_t *o = json_pack("{s:s, s:o, s:s, s:o, s:o}", "event", row->event, "id", json_text(row->id), "stanza", row->stanza, "key", json_text(row->key), "component",
+                          json_text(row->component));
     json_object_set_new(o, "verdict", row->verdict != NULL ? json_string(row->verdict) : json_null());
     if (row->verdict != NULL) json_object_set_new(o, "took_us", json_integer((json_int_t)row->took_us));
     json_stamp(o, "time", row->wall_ms);

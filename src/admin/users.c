@@ -170,7 +170,11 @@ static int user_password(struct request *rq, struct err *err)
 static int set_disabled(struct request *rq, bool disabled, struct err *err)
 {
     struct jid jid;
-    if (request_jid(rq, rq->parts[0], true, &jid, err) != 0) return -1;
+    json_t *account;
+    if (account_of_path(rq, &jid, &account, err) != 0) return -1;
+    bool is = json_is_true(json_object_get(account, "disabled"));
+    json_decref(account);
+    if (is == disabled) return 0; /* so no session of an account that is enabled already ends */
     struct waiter w = WAITER_INIT;
     store_account_set_disabled(jid.bare, disabled, waiter_done, &w);
     if (waiter_wait(&w, err) != 0) return -1;

@@ -404,6 +404,13 @@ int broker_set_config(const struct compliance_config *c, struct err *err)
     return s != NULL ? 0 : -1;
 }
 
+int broker_check_config(const struct compliance_config *c, struct err *err)
+{
+    struct setup *s = setup_new(c, shared.node, 0, err);
+    setup_unref(s);
+    return s != NULL ? 0 : -1;
+}
+
 /* ---- what listen.c needs ---- */
 
 const char *broker_accept_password(struct str component, uint32_t *worker)

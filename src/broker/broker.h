@@ -10,6 +10,7 @@ must_check int broker_start(const struct config *config, const char *node, uint3
 void broker_worker_start(void); /* on each worker */
 /* Compiles and puts a configuration in force on all workers, without restart; holds in flight keep the plan they began with. Any thread; copies. */
 must_check int broker_set_config(const struct compliance_config *c, struct err *err);
+must_check int broker_check_config(const struct compliance_config *c, struct err *err); /* would it go into force? Any thread */
 must_check int broker_listen(struct err *err); /* on each worker: component.listen, for direction accept */
 unsigned broker_port(void); /* of the first component listener; 0: none */
 /* Shutdown: closes links gracefully (after the sessions' es_END were raised and events under way answered, at most wait_ms). Any non-worker thread; blocks. */
