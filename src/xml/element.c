@@ -215,7 +215,15 @@ static void XMLCALL on_text(void *arg, const char *text, int n)
         if (strchr(" \t\r\n", text[i]) == NULL) return stop(l, XML_NOT_WELL_FORMED, "there is text between stanzas");
 }
 
-static void XMLCALL on_cdata(void *arg)
+/* Between stanzas even an empty one is no white space (RFC 6120, 11.7). */
+static void XMLCALL on_cdata_start(void *arg)
+{
+    struct xml_loan *l = arg;
+    size_t begin, end;
+    if (token(l, &begin, &end, false) && l->depth <= 1) stop(l, XML_NOT_WELL_FORMED, "there is text between stanzas");
+}
+
+static void XMLCALL on_cdata_end(void *arg)
 {
     size_t begin, end;
     (void)token(arg, &begin, &end, false);
@@ -261,7 +269,7 @@ void xml_collect_start(struct xml_loan *l)
     XML_SetElementHandler(l->expat, on_start, on_end);
     XML_SetStartNamespaceDeclHandler(l->expat, on_declaration);
     XML_SetCharacterDataHandler(l->expat, on_text);
-    XML_SetCdataSectionHandler(l->expat, on_cdata, on_cdata);
+    XML_SetCdataSectionHandler(l->expat, on_cdata_start, on_cdata_end);
     XML_SetCommentHandler(l->expat, on_comment);
     XML_SetProcessingInstructionHandler(l->expat, on_pi);
     XML_SetStartDoctypeDeclHandler(l->expat, on_doctype);

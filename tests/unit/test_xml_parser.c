@@ -286,6 +286,8 @@ static void test_refused(void **state)
         {HEADER "text", XML_NOT_WELL_FORMED},
         {HEADER "<a/>text<b/>", XML_NOT_WELL_FORMED},
         {HEADER "&lt;", XML_NOT_WELL_FORMED},
+        {HEADER "<![CDATA[]]>", XML_NOT_WELL_FORMED}, /* no white space, so that what follows cannot look like a stanza */
+        {HEADER "<![CDATA[<a/>]]>", XML_NOT_WELL_FORMED},
         {HEADER "<a", XML_FED},
         {HEADER "<a b='<'/>", XML_NOT_WELL_FORMED},
         {HEADER "<a b='1' b='2'/>", XML_NOT_WELL_FORMED},
