@@ -1,6 +1,6 @@
-/* Runs a fuzz harness over files: each argument is a file or a directory of them. Every input is also run cut short in several places and with bytes
- * changed, the same way each time: a small, repeatable taste of fuzzing in the ordinary test run. FUZZ_VARIANTS=100000 makes it a longer one, for
- * machines without libFuzzer. */
+/* Runs a fuzz harness over files: each argument is a file or a directory of them. Inputs are also run cut short in several places and with bytes changed,
+ * the same way each time: a small, repeatable taste of fuzzing in the ordinary test run. FUZZ_VARIANTS=1000000 makes it a longer one, for machines
+ * without libFuzzer. */
 #include <dirent.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -10,10 +10,10 @@
 #include "base/buf.h"
 #include "fuzz.h"
 
-#define VARIANTS    200
+#define VARIANTS    10000 /* in all */
 #define CHANGES_MAX 4
 
-static unsigned runs, variants = VARIANTS;
+static unsigned runs, variants = VARIANTS, inputs;
 
 static void run(const char *data, size_t n)
 {
@@ -28,7 +28,7 @@ static void run_variants(const struct buf *b)
 {
     uint64_t seed = 88172645463325252U;
     struct buf changed = {0};
-    for (unsigned i = 0; i < variants && b->len > 0; i++) {
+    for (unsigned i = 0; i <= variants / inputs && b->len > 0; i++) {
         buf_reset(&changed);
         buf_add_str(&changed, buf_str(b));
         for (unsigned changes = i % CHANGES_MAX + 1; changes > 0 && changed.len > 0; changes--) {
@@ -82,6 +82,7 @@ static int run_directory(const char *path)
         perror(path);
         return -1;
     }
+    inputs = (unsigned)n;
     for (int i = 0; i < n; i++) {
         struct buf b = {0};
         buf_addf(&b, "%s/%s", path, entries[i]->d_name);
@@ -102,6 +103,7 @@ int main(int argc, char **argv)
     for (int i = 1; i < argc; i++) {
         struct stat st;
         bool directory = stat(argv[i], &st) == 0 && S_ISDIR(st.st_mode);
+        inputs = 1;
         if ((directory ? run_directory(argv[i]) : run_file(argv[i])) < 0) rc = 1;
     }
     printf("%u inputs replayed\n", runs);
