@@ -1,0 +1,67 @@
+/* Private to the recipient's side (receive*.c): a stanza on its way to the sessions of a user, and how its parts hand it on. */
+#ifndef SIGNET_JSM_INCOMING_H
+#define SIGNET_JSM_INCOMING_H
+#include "jsm/carbons.h"
+#include "jsm/dispatch.h"
+
+enum incoming_step {
+    IN_LOADING,
+    IN_DELIVER_ASKED,
+    IN_DELIVER_TURN, /* refused, or a feature takes it: waits for its turn */
+    IN_SERVER_ASKED, /* e_SERVER, at the head of the lane */
+    IN_EFFECTS,
+    IN_FLUSH_WAIT,
+    IN_ASKED, /* es_IN of each chosen session */
+    IN_TURN,
+    IN_OFFLINE_ASKED,
+    IN_OFFLINE_TURN,
+    IN_STORING,
+    IN_CARBONS, /* done but for the other sessions' copies */
+    IN_DONE,
+};
+struct incoming {
+    struct list node; /* in jsm->incoming */
+    struct lane_entry lane;
+    struct user_wait wait; /* for the user's data, or the end of an offline flush */
+    struct user *user;
+    struct parcel *parcel;
+    struct stanza *stanza; /* as it is now */
+    const struct stanza_row *row;
+    enum incoming_step step;
+    uint64_t since_us; /* its arrival */
+    uint32_t stage;
+    struct kept_verdict verdict;
+    struct effects fx;
+    bool fx_used;
+    bool returned; /* to its sender, at shutdown: nothing comes of it any more */
+    bool looked_again; /* e_OFFLINE has passed already */
+    bool anew; /* a session was sent it already and never acknowledged it */
+    uint64_t came_wall_ms; /* of one delivered anew: when it came first; 0: now */
+    bool reached; /* some session took it, or was refused it explicitly by HANDLE */
+    bool copied; /* other sessions may get a copy (XEP-0280) */
+    struct carbons *carbons;
+    struct delivery *deliveries;
+    unsigned n_deliveries, asking;
+    struct delivery one; /* the usual case */
+    uint64_t *refused; /* sessions whose es_IN was refused: they are not asked for again when others have gone */
+    unsigned n_refused;
+};
+
+/* ---- receive.c ---- */
+void incoming_finish(struct incoming *in); /* frees it, once its carbon copies are answered */
+void incoming_reject(struct incoming *in, const char *condition); /* an error to its originator, where one is due; finishes it */
+void incoming_refused(struct incoming *in); /* by in->verdict, before any session was asked for; finishes it */
+void incoming_send_back(struct stanza *take_reply); /* to the originator, without an event; NULL: nothing */
+void incoming_ensure_lane(struct incoming *in);
+void incoming_deliveries_clear(struct incoming *in);
+
+/* ---- receive_sessions.c ---- */
+void incoming_choose(struct incoming *in); /* sessions, each of which is asked for by es_IN; or the offline store */
+void incoming_copies_turn(struct incoming *in); /* it is head of its lane, and es_IN is answered */
+void incoming_copy(struct incoming *in, const struct stanza *passed); /* carbon copies of what was let through; not more than once */
+
+/* ---- receive_offline.c ---- */
+void incoming_nobody_there(struct incoming *in); /* no session takes it */
+void incoming_offline_turn(struct incoming *in); /* it is head of its lane, and e_OFFLINE is answered */
+
+#endif

@@ -1,0 +1,88 @@
+/* The recipient's side, when no session takes a message: e_OFFLINE, then the offline store (XEP-0160), or nothing. */
+#include "base/clock.h"
+#include "base/metric.h"
+#include "base/stages.h"
+#include "jsm/features/features.h"
+#include "jsm/incoming.h"
+
+static void offline_stored(void *arg, const struct err *err)
+{
+    struct incoming *in = arg;
+    if (err == NULL) {
+        metric_inc(METRIC_OFFLINE_STORED);
+        in->reached = true;
+        incoming_deliveries_clear(in);
+        incoming_copy(in, in->stanza); /* as e_OFFLINE let it through */
+        stages_mark(in->stanza->sid, STAGE_STORED);
+        incoming_finish(in);
+        return;
+    }
+    incoming_reject(in, err->code == ERR_LIMIT ? "service-unavailable" : "internal-server-error");
+}
+
+void incoming_offline_turn(struct incoming *in)
+{
+    if (in->returned) {
+        incoming_finish(in);
+        return;
+    }
+    if (in->verdict.kind != VERDICT_PASS) {
+        incoming_refused(in);
+        return;
+    }
+    stanza_unref(in->stanza);
+    in->stanza = stanza_ref(in->verdict.stanza);
+    verdict_clear(&in->verdict);
+    in->looked_again = true;
+    incoming_choose(in);
+}
+
+static void offline_answered(struct incoming *in, const struct verdict *v)
+{
+    verdict_clear(&in->verdict);
+    verdict_keep(&in->verdict, v);
+    stages_mark(in->stanza->sid, STAGE_OFFLINE_VERDICT);
+    in->step = IN_OFFLINE_TURN;
+    if (in->lane.lane == NULL || lane_is_head(&in->lane)) incoming_offline_turn(in);
+}
+
+static void offline_done(void *arg, const struct verdict *v) { offline_answered(arg, v); }
+
+void incoming_nobody_there(struct incoming *in)
+{
+    const struct stanza *s = in->stanza;
+    if (s->kind != STANZA_MESSAGE) {
+        if (stanza_is_request(s))
+            incoming_reject(in, "service-unavailable");
+        else
+            incoming_finish(in);
+        return;
+    }
+    bool for_one_session = jid_is_full(&s->to) && s->type != MESSAGE_CHAT; /* RFC 6121, 8.5.3.2.1: meant for it and no other */
+    if (for_one_session || !offline_storable(s)) {
+        if (s->type == MESSAGE_GROUPCHAT || (for_one_session && s->type == MESSAGE_NORMAL))
+            incoming_reject(in, "service-unavailable");
+        else
+            incoming_finish(in);
+        return;
+    }
+    incoming_ensure_lane(in);
+    if (in->looked_again) {
+        in->step = IN_STORING;
+        struct store_batch *batch = store_batch_new(in->user->jid.bare);
+        store_batch_offline_add(batch, s, in->came_wall_ms != 0 ? in->came_wall_ms : clock_wall_ms(), (unsigned)jsm->config->offline_max_messages);
+        store_batch_commit(batch, offline_stored, in);
+        return;
+    }
+    in->step = IN_OFFLINE_ASKED;
+    lane_stage(&in->lane, ++in->stage);
+    struct question q = {
+        .event = EVENT_e_OFFLINE,
+        .subject = s,
+        .entry = &in->lane,
+        .done = offline_done,
+        .arg = in,
+    };
+    struct verdict now;
+    if (broker_raise(&q, &now)) offline_answered(in, &now);
+}

@@ -1,0 +1,241 @@
+/* The recipient's side: the choice of sessions (RFC 6121, 8.5), es_IN of each, and the write. Carbon copies of what passed are asked for meanwhile. */
+#include "base/clock.h"
+#include "base/metric.h"
+#include "base/stages.h"
+#include "jsm/features/features.h"
+#include "jsm/incoming.h"
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- carbon copies ---- */
+static void carbons_done(void *arg)
+{
+    struct incoming *in = arg;
+    if (in->step == IN_CARBONS) incoming_finish(in);
+}
+
+/* They hold what was let through (EVENTS.md, refusal rule 6), are asked for without waiting for this stanza's turn, and written after it. */
+void incoming_copy(struct incoming *in, const struct stanza *passed)
+{
+    if (!in->copied || in->carbons != NULL || in->returned) return;
+    lane_stage(&in->lane, ++in->stage);
+    struct lane_entry *entry = in->lane.lane != NULL ? &in->lane : NULL;
+    in->carbons = carbons_ask(in->user, passed, CARBON_RECEIVED, in->deliveries, in->n_deliveries, 0, entry, carbons_done, in);
+}
+
+static void ask_carbons_of_first(struct incoming *in)
+{
+    for (unsigned i = 0; i < in->n_deliveries; i++) {
+        if (in->deliveries[i].result != DELIVERY_PASSED) continue;
+        incoming_copy(in, in->deliveries[i].out);
+        return;
+    }
+}
+
+/* ---- es_IN per session ---- */
+static void copies_answered(struct incoming *in)
+{
+    stages_mark(in->stanza->sid, STAGE_IN_VERDICT);
+    ask_carbons_of_first(in);
+    in->step = IN_TURN;
+    if (in->lane.lane == NULL || lane_is_head(&in->lane)) incoming_copies_turn(in);
+}
+
+static void copy_ready(struct delivery *d)
+{
+    struct incoming *in = d->owner;
+    if (--in->asking == 0) copies_answered(in);
+}
+
+static void ask_sessions(struct incoming *in, struct session **chosen, unsigned n)
+{
+    incoming_deliveries_clear(in);
+    in->step = IN_ASKED;
+    lane_stage(&in->lane, ++in->stage);
+    in->deliveries = n == 1 ? &in->one : x_calloc(n, sizeof(*in->deliveries));
+    in->n_deliveries = n;
+    in->asking = 1;
+    lane_more(&in->lane, true);
+    for (unsigned i = 0; i < n; i++) {
+        struct delivery *d = &in->deliveries[i];
+        bool now = deliver_ask(d, chosen[i], stanza_ref(in->stanza), COPY_NONE, in->lane.lane != NULL ? &in->lane : NULL, copy_ready);
+        d->owner = in;
+        if (!now) in->asking++;
+    }
+    lane_more(&in->lane, false);
+    if (--in->asking == 0) copies_answered(in);
+}
+
+static void note_refused(struct incoming *in, struct delivery *d)
+{
+    in->refused = x_realloc(in->refused, (in->n_refused + 1) * sizeof(*in->refused));
+    in->refused[in->n_refused++] = d->session;
+    if (in->n_refused > 1) return;
+    in->verdict = d->verdict; /* the first refusal is what the sender is told */
+    memset(&d->verdict, 0, sizeof(d->verdict));
+}
+
+static bool write_copies(struct incoming *in)
+{
+    bool lost = false;
+    for (unsigned i = 0; i < in->n_deliveries; i++) {
+        struct delivery *d = &in->deliveries[i];
+        bool wrote = deliver_write(d);
+        if (d->result == DELIVERY_PASSED && wrote)
+            in->reached = true;
+        else if (d->result == DELIVERY_PASSED)
+            lost = true;
+        else
+            note_refused(in, d);
+    }
+    return lost;
+}
+
+/* Whoever was asked for has refused it. Rule 2: the sender of a 1:1 message gets an error only if no session took it. */
+static void nobody_took_it(struct incoming *in)
+{
+    const struct stanza *s = in->stanza;
+    bool copy = (in->parcel->flags & PARCEL_COPY) != 0 || s->type == MESSAGE_HEADLINE;
+    stages_mark(s->sid, STAGE_REFUSED);
+    if (s->kind != STANZA_PRESENCE && !copy) {
+        metric_inc(METRIC_STANZAS_REFUSED);
+        incoming_send_back(verdict_reply(&in->verdict, s));
+    }
+    incoming_finish(in);
+}
+
+/* Presence broadcast to somebody who is not subscribed: what made him a subscriber was refused on its way here. */
+static bool unsubscribed_broadcast(const struct incoming *in)
+{
+    const struct stanza *s = in->stanza;
+    if (s->type != PRESENCE_AVAILABLE || (in->parcel->flags & PARCEL_COPY) == 0 || jid_bare_eq(&s->from, &in->user->jid)) return false;
+    const struct roster_item *item = roster_find(in->user, s->from.bare);
+    return item == NULL || (item->subscription != SUBSCRIPTION_TO && item->subscription != SUBSCRIPTION_BOTH);
+}
+
+/* All es_IN are answered and it is this stanza's turn: write. A session that has gone meanwhile is chosen anew (EVENTS.md). */
+void incoming_copies_turn(struct incoming *in)
+{
+    if (in->returned || unsubscribed_broadcast(in)) {
+        incoming_finish(in);
+        return;
+    }
+    if (blocking_matches(in->user, &in->stanza->from)) { /* since es_IN was asked */
+        incoming_reject(in, "service-unavailable");
+        return;
+    }
+    bool lost = write_copies(in);
+    if (in->reached) {
+        stages_mark(in->stanza->sid, STAGE_WRITTEN);
+        metric_observe_us(METRIC_STAGE_IN_TIME, clock_us() - in->since_us);
+    }
+    if (!in->reached && lost && (in->parcel->flags & PARCEL_NO_EVENTS) == 0) {
+        incoming_choose(in);
+        return;
+    }
+    if (in->reached || in->n_refused == 0)
+        incoming_finish(in);
+    else
+        nobody_took_it(in);
+}
+
+/* ---- the choice of sessions: RFC 6121, 8.5 ---- */
+static void flush_over(struct user_wait *wait) { incoming_choose(CONTAINER_OF(wait, struct incoming, wait)); }
+
+static bool takes(const struct stanza *s, const struct session *session, int best)
+{
+    if (s->kind == STANZA_PRESENCE) return session_available(session) && session_takes(session);
+    if (s->kind == STANZA_IQ || !session_takes_messages(session)) return false;
+    return s->type == MESSAGE_HEADLINE || session->priority == best;
+}
+
+static int best_priority(const struct user *u)
+{
+    int best = -1;
+    LIST_EACH(node, &u->sessions)
+    {
+        struct session *s = CONTAINER_OF(node, struct session, node);
+        if (session_takes_messages(s) && s->priority > best) best = s->priority;
+    }
+    return best;
+}
+
+#define MAX_SESSIONS 256
+static unsigned to_bare(const struct incoming *in, struct session *chosen[MAX_SESSIONS])
+{
+    const struct stanza *s = in->stanza;
+    unsigned n = 0;
+    if (s->type == MESSAGE_GROUPCHAT || s->type == MESSAGE_ERROR) return 0;
+    int best = best_priority(in->user);
+    LIST_EACH(node, &in->user->sessions)
+    {
+        struct session *session = CONTAINER_OF(node, struct session, node);
+        if (n < MAX_SESSIONS && takes(s, session, best)) chosen[n++] = session;
+    }
+    return n;
+}
+
+/* XEP-0203: for a session it was not meant for at first. */
+static void delay_stamp(struct incoming *in)
+{
+    char stamp[CLOCK_STAMP_SIZE];
+    struct buf inner = {0};
+    buf_add_str(&inner, in->stanza->inner);
+    buf_addf(&inner, "<delay xmlns='urn:xmpp:delay' from='" STR_FMT "' stamp='%s'/>", STR_ARG(in->user->jid.domain), clock_stamp(in->came_wall_ms, stamp));
+    struct str bytes = buf_str(&inner);
+    struct stanza_change change = {.inner = &bytes};
+    struct stanza *stamped = stanza_with(in->stanza, &change);
+    buf_free(&inner);
+    stanza_unref(in->stanza);
+    in->stanza = stamped;
+    in->came_wall_ms = 0;
+}
+
+static unsigned without_refused(const struct incoming *in, struct session **chosen, unsigned n)
+{
+    unsigned left = 0;
+    for (unsigned i = 0; i < n; i++) {
+        bool refused = false;
+        for (unsigned r = 0; r < in->n_refused; r++) refused = refused || in->refused[r] == chosen[i]->id;
+        if (!refused) chosen[left++] = chosen[i];
+    }
+    return left;
+}
+
+void incoming_choose(struct incoming *in)
+{
+    if (in->returned) {
+        incoming_finish(in);
+        return;
+    }
+    if (in->user->gone) { /* the account was deleted; one of the same name made since is another */
+        incoming_reject(in, "service-unavailable");
+        return;
+    }
+    const struct stanza *s = in->stanza;
+    if (!list_empty(&in->user->flushes) && s->kind == STANZA_MESSAGE && (in->parcel->flags & PARCEL_NO_EVENTS) == 0) {
+        in->step = IN_FLUSH_WAIT;
+        in->wait.fn = flush_over;
+        list_push_back(&in->user->flush_waits, &in->wait.node);
+        return;
+    }
+    struct session *chosen[MAX_SESSIONS];
+    unsigned n = 0;
+    if (jid_is_full(&s->to)) {
+        struct session *exact = session_by_resource(in->user, s->to.resource);
+        if (exact != NULL && exact->state == SESSION_OPEN && session_takes(exact))
+            chosen[n++] = exact;
+        else if (s->type == MESSAGE_CHAT)
+            n = to_bare(in, chosen);
+    } else {
+        n = to_bare(in, chosen);
+    }
+    n = without_refused(in, chosen, n);
+    if (n > 0 && in->came_wall_ms != 0) delay_stamp(in);
+    if (n > 0)
+        ask_sessions(in, chosen, n);
+    else if (in->n_refused > 0)
+        nobody_took_it(in);
+    else
+        incoming_nobody_there(in);
+}
