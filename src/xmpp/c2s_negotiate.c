@@ -169,6 +169,7 @@ static enum xml_next on_header(void *owner, const struct xml_header *header)
     header_lang(c, header);
     c2s_move_to(c, !c->tls_version && !c->plain_ok ? C2S_PLAIN : !jid_present(&c->user) ? C2S_AUTH : C2S_READY);
     stream_write_features(conn_out(c->conn), features, sizeof features / sizeof features[0], c);
+    conn_wrote(c->conn);
     return XML_GO_ON;
 }
 
