@@ -35,6 +35,7 @@ struct incoming {
     bool fx_used;
     bool returned; /* to its sender, at shutdown: nothing comes of it any more */
     bool looked_again; /* e_OFFLINE has passed already */
+    bool behind; /* it is stored since earlier ones of its sender are, though there is a session for it */
     bool anew; /* a session was sent it already and never acknowledged it */
     uint64_t came_wall_ms; /* of one delivered anew: when it came first; 0: now */
     bool reached; /* some session took it, or was refused it explicitly by HANDLE */
@@ -61,7 +62,8 @@ void incoming_copies_turn(struct incoming *in); /* it is head of its lane, and e
 void incoming_copy(struct incoming *in, const struct stanza *passed); /* carbon copies of what was let through; not more than once */
 
 /* ---- receive_offline.c ---- */
-void incoming_nobody_there(struct incoming *in); /* no session takes it */
+void incoming_nobody_there(struct incoming *in); /* no session takes it: it is stored, returned, or dropped */
+void incoming_store(struct incoming *in); /* e_OFFLINE, another look for sessions, then the store */
 void incoming_offline_turn(struct incoming *in); /* it is head of its lane, and e_OFFLINE is answered */
 
 #endif

@@ -12,7 +12,7 @@ static void offline_stored(void *arg, const struct err *err)
         metric_inc(METRIC_OFFLINE_STORED);
         in->reached = true;
         incoming_deliveries_clear(in);
-        incoming_copy(in, in->stanza); /* as e_OFFLINE let it through */
+        if (!in->behind) incoming_copy(in, in->stanza); /* as e_OFFLINE let it through; a session that is there will get the message itself */
         stages_mark(in->stanza->sid, STAGE_STORED);
         incoming_finish(in);
         return;
@@ -66,6 +66,12 @@ void incoming_nobody_there(struct incoming *in)
             incoming_finish(in);
         return;
     }
+    incoming_store(in);
+}
+
+void incoming_store(struct incoming *in)
+{
+    const struct stanza *s = in->stanza;
     incoming_ensure_lane(in);
     if (in->looked_again) {
         in->step = IN_STORING;

@@ -32,6 +32,19 @@ static void ask_carbons_of_first(struct incoming *in)
     }
 }
 
+/* ---- order with what is stored (offline.c) ---- */
+static bool wait_for_flush(struct incoming *in, void (*fn)(struct user_wait *wait))
+{
+    if (in->stanza->kind != STANZA_MESSAGE || (in->parcel->flags & PARCEL_NO_EVENTS) != 0 || !offline_waits(in->user, in->stanza)) return false;
+    in->step = IN_FLUSH_WAIT;
+    in->wait.fn = fn;
+    list_push_back(&in->user->flush_waits, &in->wait.node);
+    return true;
+}
+
+/* A client that takes no messages to the bare JID gets none of the store: what is addressed to it need not come after them. */
+static bool is_behind(const struct incoming *in, const struct session *s) { return session_takes_messages(s) && offline_is_behind(in->user, in->stanza); }
+
 /* ---- es_IN per session ---- */
 static void copies_answered(struct incoming *in)
 {
@@ -75,12 +88,20 @@ static void note_refused(struct incoming *in, struct delivery *d)
     memset(&d->verdict, 0, sizeof(d->verdict));
 }
 
+/* Since it was chosen it may have become unavailable, and messages ahead of this one be in the store: then this one is not for it any more. */
+static bool takes_still(const struct incoming *in, const struct delivery *d)
+{
+    const struct session *s = session_get(d->session);
+    if (s == NULL || in->stanza->kind != STANZA_MESSAGE) return true;
+    return (jid_eq(&s->full, &in->stanza->to) || session_takes_messages(s)) && !is_behind(in, s);
+}
+
 static bool write_copies(struct incoming *in)
 {
     bool lost = false;
     for (unsigned i = 0; i < in->n_deliveries; i++) {
         struct delivery *d = &in->deliveries[i];
-        bool wrote = deliver_write(d);
+        bool wrote = (d->result != DELIVERY_PASSED || takes_still(in, d)) && deliver_write(d);
         if (d->result == DELIVERY_PASSED && wrote)
             in->reached = true;
         else if (d->result == DELIVERY_PASSED)
@@ -113,6 +134,13 @@ static bool unsubscribed_broadcast(const struct incoming *in)
     return item == NULL || (item->subscription != SUBSCRIPTION_TO && item->subscription != SUBSCRIPTION_BOTH);
 }
 
+static void flush_over_copies(struct user_wait *wait)
+{
+    struct incoming *in = CONTAINER_OF(wait, struct incoming, wait);
+    in->step = IN_TURN;
+    if (in->lane.lane == NULL || lane_is_head(&in->lane)) incoming_copies_turn(in);
+}
+
 /* All es_IN are answered and it is this stanza's turn: write. A session that has gone meanwhile is chosen anew (EVENTS.md). */
 void incoming_copies_turn(struct incoming *in)
 {
@@ -124,6 +152,7 @@ void incoming_copies_turn(struct incoming *in)
         incoming_reject(in, "service-unavailable");
         return;
     }
+    if (wait_for_flush(in, flush_over_copies)) return;
     bool lost = write_copies(in);
     if (in->reached) {
         stages_mark(in->stanza->sid, STAGE_WRITTEN);
@@ -213,12 +242,7 @@ void incoming_choose(struct incoming *in)
         return;
     }
     const struct stanza *s = in->stanza;
-    if (!list_empty(&in->user->flushes) && s->kind == STANZA_MESSAGE && (in->parcel->flags & PARCEL_NO_EVENTS) == 0) {
-        in->step = IN_FLUSH_WAIT;
-        in->wait.fn = flush_over;
-        list_push_back(&in->user->flush_waits, &in->wait.node);
-        return;
-    }
+    if (wait_for_flush(in, flush_over)) return;
     struct session *chosen[MAX_SESSIONS];
     unsigned n = 0;
     if (jid_is_full(&s->to)) {
@@ -231,6 +255,11 @@ void incoming_choose(struct incoming *in)
         n = to_bare(in, chosen);
     }
     n = without_refused(in, chosen, n);
+    in->behind = n > 0 && is_behind(in, chosen[0]);
+    if (in->behind) {
+        incoming_store(in);
+        return;
+    }
     if (n > 0 && in->came_wall_ms != 0) delay_stamp(in);
     if (n > 0)
         ask_sessions(in, chosen, n);

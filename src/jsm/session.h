@@ -4,6 +4,7 @@
 #include "base/list.h"
 #include "base/map.h"
 #include "broker/lane.h"
+#include "io/worker.h"
 #include "jsm/jsm.h"
 #include "store/store.h"
 
@@ -27,7 +28,6 @@ struct session {
     bool carbons; /* gets copies of the user's other sessions' messages (XEP-0280) */
     struct csi *csi; /* NULL: the client is active (XEP-0352) */
     bool blocking_interested; /* has asked for the block list: gets pushes (XEP-0191) */
-    bool flushed; /* offline messages were or are being delivered, since it is available */
     struct map directed; /* JIDs this session sent available presence to and is not subscribed by; value = key's own copy */
     /* sending */
     struct lane_set sending;
@@ -64,6 +64,11 @@ struct user_wait {
     struct list node;
     void (*fn)(struct user_wait *wait);
 };
+struct left { /* offline messages that an outage left in the store though there was a session for them (offline.c) */
+    struct map senders; /* a set of bare JIDs */
+    bool all; /* the store could not be read */
+    struct wheel_timer retry;
+};
 enum user_state { USER_LOADING, USER_READY, USER_UNKNOWN, USER_FAILED };
 struct user {
     struct jid jid; /* bare */
@@ -75,6 +80,7 @@ struct user {
     struct list load_waits; /* until the user is loaded */
     struct list flush_waits; /* until the offline flush is over: live stanzas come after it */
     struct list flushes; /* offline flushes, one at a time */
+    struct left left;
     struct map roster; /* bare JID -> struct roster_item */
     uint64_t roster_version;
     uint64_t writes, writes_before_load; /* batches given to the store */

@@ -162,6 +162,7 @@ void user_release(struct user *u)
     roster_clear(u);
     lane_set_free(&u->receiving);
     blocking_fill(u, NULL);
+    offline_left_clear(u);
     free(u->last_status);
     free(u->carbon_ids);
     arena_free(u->arena);

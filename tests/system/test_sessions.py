@@ -115,6 +115,65 @@ def test_another_session_gets_what_one_left(stage):
     assert bodies(orchard) == ["one", "two", "three"]
 
 
+def test_what_is_kept_is_not_overtaken(stage):
+    """One message is asked about for the store, a second one, Juliet being back, for her session; then she is away again."""
+    service, keeper = stage(["es_IN", "e_OFFLINE"])
+    romeo, juliet = Client(service, "romeo", "balcony"), Client(service, "juliet", "garden", presence=False)
+    keeper.holds = lambda e: e.body is not None
+    romeo.message("juliet@example.com", "one")
+    (kept,) = keeper.waiting(1)
+    juliet.available()
+    romeo.message("juliet@example.com", "two")
+    live = keeper.waiting(2)[1]
+    assert (kept.name, live.name) == ("e_OFFLINE", "es_IN")
+    juliet.send("<presence type='unavailable'/>")
+    juliet.iq("get", "<ping xmlns='urn:xmpp:ping'/>")
+    keeper.release([live])
+    keeper.holds = lambda e: False
+    keeper.release([kept])
+    wait_until("both in the store", lambda: service.metric("offline_stored_total") == 2)
+    juliet.available()
+    assert bodies(juliet) == ["one", "two"]
+
+
+def test_raised_priority_flushes(stage):
+    """Of negative priority she takes no messages (RFC 6121, 8.5.2.1.1); once it is raised she gets what was kept, before what comes live."""
+    service, keeper = stage(["es_IN"])
+    romeo, juliet = Client(service, "romeo", "balcony"), Client(service, "juliet", "garden")
+    juliet.send("<presence><priority>-1</priority></presence>")
+    juliet.iq("get", "<ping xmlns='urn:xmpp:ping'/>")
+    offline(service, romeo, ["one"])
+    juliet.send("<presence><priority>1</priority></presence>")
+    juliet.iq("get", "<ping xmlns='urn:xmpp:ping'/>")
+    romeo.message("juliet@example.com", "two")
+    assert bodies(juliet) == ["one", "two"]
+
+
+def test_an_outage_in_the_flush_keeps_the_order(stage):
+    """EVENTS: an outage or a timeout leaves an offline message in the store. Then those of its sender that are behind it stay there too, and new ones go there,
+    until it has been delivered; other senders' do not wait."""
+    service, keeper = stage(["es_IN"], {"broker.event_timeout": int(1000 * SLOW), "offline.retry": 1})
+    service.user("nurse")
+    romeo, nurse = Client(service, "romeo", "balcony"), Client(service, "nurse", "hall")
+    offline(service, romeo, ["one", "two"])
+    keeper.holds = lambda e: e.body == "one"
+    juliet = Client(service, "juliet", "garden")
+    keeper.waiting(1)
+    wait_until("a timeout", lambda: service.metric("events_failed_total", why="timeout") == 1)
+    keeper.waiting(2)  # it is asked for again
+    romeo.message("juliet@example.com", "three")
+    romeo.message("juliet@example.com/garden", "four")
+    nurse.message("juliet@example.com", "hers")
+    assert bodies(juliet) == ["hers"]
+    keeper.holds = lambda e: False
+    keeper.release()
+    wait_until("all of them", lambda: bodies(juliet, 0.1) == ["hers", "one", "two", "three", "four"])
+    romeo.message("juliet@example.com", "five")
+    assert bodies(juliet)[-1] == "five"
+    again = Client(service, "juliet", "orchard")
+    assert bodies(again) == []
+
+
 def test_one_refused_is_not_asked_again(stage):
     """Two sessions get the message; one is refused it, the other one goes: the sender is told, and the first is not asked for again."""
     service, keeper = stage(["es_IN"])

@@ -80,5 +80,9 @@ bool subscription_stands(const struct user *u, const struct stanza *s); /* what 
 bool message_is_chat_state(const struct stanza *s); /* and nothing else (XEP-0085) */
 bool offline_storable(const struct stanza *s); /* XEP-0160, XEP-0334 */
 void offline_flush(uint64_t session); /* delivers what is stored, each through es_IN, before anything live */
+bool offline_waits(const struct user *u, const struct stanza *s); /* a flush goes on which this message must come after: u->flush_waits */
+/* An outage left earlier messages of its sender in the store though a session takes messages: this one is kept behind them. */
+bool offline_is_behind(const struct user *u, const struct stanza *s);
+void offline_left_clear(struct user *u); /* the user is not needed any more */
 
 #endif

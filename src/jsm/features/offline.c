@@ -1,6 +1,10 @@
 /* Offline messages (XEP-0160): which are kept, and their delivery when the user is back. Each goes through es_IN like anything else; what an outage kept from
  * being asked stays stored, what was refused is removed (EVENTS.md, refusal rule 6). The next page is read when one has been delivered, so that memory is
- * bounded; live messages wait until all is done. A user has one flush at a time: what a second session would get is what the first did not take. */
+ * bounded; live messages wait until all is done. A user has one flush at a time: what a second session would get is what the first did not take.
+ *
+ * Where one message stays in the store, all that its sender sent after it must come after it. So those behind it in the flush stay too, and so do new ones: the
+ * sender is in user->left, and what he sends is kept though there is a session for it (receive_sessions.c). What is left is tried again after offline.retry,
+ * by a flush of these senders' messages alone, for which the others' do not wait. */
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/metric.h"
@@ -8,6 +12,7 @@
 #include "jsm/deliver.h"
 #include "jsm/features/features.h"
 #include <stdlib.h>
+#include <string.h>
 
 #define NS_CHATSTATES "http://jabber.org/protocol/chatstates"
 #define NS_SID "urn:xmpp:sid:0"
@@ -41,6 +46,8 @@ struct flush {
     struct list node; /* in user->flushes: the first is under way, the others wait for their turn */
     struct user *user;
     uint64_t session;
+    bool again; /* of user->left alone */
+    struct left left; /* what will be, after it */
     struct lane_set lane;
     int64_t after;
     unsigned under_way;
@@ -57,7 +64,64 @@ struct flush_item {
 };
 
 static void page_read(void *arg, const struct store_offline_item *items, size_t n, const struct err *err);
+static void flush_start(struct user *u, uint64_t session, bool again);
 
+/* ---- what is left in the store while a session takes messages ---- */
+static void left_add(struct left *l, struct str sender)
+{
+    if (map_get(&l->senders, sender) == NULL) map_put(&l->senders, sender, l);
+}
+
+static bool left_has(const struct left *l, const struct stanza *s) { return l->all || map_get(&l->senders, s->from.bare) != NULL; }
+static bool left_any(const struct left *l) { return l->all || l->senders.count > 0; }
+
+static struct session *taker(const struct user *u, uint64_t but)
+{
+    LIST_EACH(node, &u->sessions)
+    {
+        struct session *s = CONTAINER_OF(node, struct session, node);
+        if (s->id != but && session_takes_messages(s)) return s;
+    }
+    return NULL;
+}
+
+static void flush_again(struct wheel_timer *timer)
+{
+    struct user *u = CONTAINER_OF(timer, struct user, left.retry);
+    const struct session *s = taker(u, 0);
+    if (s != NULL && !u->gone && list_empty(&u->flushes)) flush_start(u, s->id, true);
+}
+
+void offline_left_clear(struct user *u)
+{
+    worker_timer_cancel(&u->left.retry);
+    map_free(&u->left.senders);
+    memset(&u->left, 0, sizeof(u->left));
+}
+
+/* Without a session that takes messages they will wait for one like any others. */
+static void left_after(struct flush *f)
+{
+    struct user *u = f->user;
+    offline_left_clear(u);
+    u->left = f->left;
+    if (!left_any(&u->left) || taker(u, 0) == NULL) return;
+    u->left.retry.fn = flush_again;
+    worker_timer(&u->left.retry, (uint64_t)jsm->config->offline_retry * 1000);
+}
+
+bool offline_waits(const struct user *u, const struct stanza *s)
+{
+    LIST_EACH(node, &u->flushes)
+    {
+        if (!CONTAINER_OF(node, struct flush, node)->again || left_has(&u->left, s)) return true;
+    }
+    return false;
+}
+
+bool offline_is_behind(const struct user *u, const struct stanza *s) { return left_has(&u->left, s) && offline_storable(s); }
+
+/* ---- the flush ---- */
 static void flush_next(struct user *u)
 {
     if (list_empty(&u->flushes)) return;
@@ -68,18 +132,13 @@ static void flush_next(struct user *u)
 /* What a session that went left behind is for another one that is there: its user is not offline. */
 static bool flush_goes_on(struct flush *f)
 {
-    if (!f->lost || f->user->gone) return false;
-    LIST_EACH(node, &f->user->sessions)
-    {
-        const struct session *s = CONTAINER_OF(node, struct session, node);
-        if (s->id == f->session || !session_takes_messages(s)) continue;
-        f->session = s->id;
-        f->after = 0;
-        f->lost = false;
-        store_offline_load(f->user->jid.bare, 0, FLUSH_PAGE, page_read, f);
-        return true;
-    }
-    return false;
+    const struct session *s = f->lost && !f->user->gone ? taker(f->user, f->session) : NULL;
+    if (s == NULL) return false;
+    f->session = s->id;
+    f->after = 0;
+    f->lost = false;
+    store_offline_load(f->user->jid.bare, 0, FLUSH_PAGE, page_read, f);
+    return true;
 }
 
 static void flush_end(struct flush *f)
@@ -87,18 +146,17 @@ static void flush_end(struct flush *f)
     if (flush_goes_on(f)) return;
     struct user *u = f->user;
     list_remove(&f->node);
+    left_after(f);
     lane_set_free(&f->lane);
     free(f);
     flush_next(u);
-    if (list_empty(&u->flushes)) {
-        struct list waits; /* a stanza that waits again goes into the user's own list */
-        list_init(&waits);
-        struct list *node;
-        while ((node = list_pop_front(&u->flush_waits)) != NULL) list_push_back(&waits, node);
-        while ((node = list_pop_front(&waits)) != NULL) {
-            struct user_wait *wait = CONTAINER_OF(node, struct user_wait, node);
-            wait->fn(wait);
-        }
+    struct list waits; /* a stanza that waits again goes into the user's own list */
+    list_init(&waits);
+    struct list *node;
+    while ((node = list_pop_front(&u->flush_waits)) != NULL) list_push_back(&waits, node);
+    while ((node = list_pop_front(&waits)) != NULL) {
+        struct user_wait *wait = CONTAINER_OF(node, struct user_wait, node);
+        wait->fn(wait);
     }
     user_release(u);
 }
@@ -124,13 +182,19 @@ static void one_finished(struct flush *f)
 
 static void item_apply(struct flush_item *item)
 {
-    bool wrote = deliver_write(&item->d);
-    bool refused = item->d.result == DELIVERY_REFUSED && !item->d.verdict.outage;
-    if (item->d.result == DELIVERY_PASSED && wrote) metric_inc(METRIC_OFFLINE_DELIVERED);
-    if (item->d.result == DELIVERY_PASSED && !wrote) item->flush->lost = true;
-    if ((item->d.result == DELIVERY_PASSED && wrote) || refused) store_batch_offline_delete(item->flush->deletes, item->id);
     struct flush *f = item->flush;
-    deliver_clear(&item->d);
+    struct delivery *d = &item->d;
+    bool passed = d->result == DELIVERY_PASSED;
+    if ((passed && left_has(&f->left, d->stanza)) || (!passed && d->verdict.outage)) {
+        left_add(&f->left, d->stanza->from.bare);
+        metric_inc(METRIC_OFFLINE_LEFT);
+    } else if (passed && !deliver_write(d)) {
+        f->lost = true;
+    } else {
+        if (passed) metric_inc(METRIC_OFFLINE_DELIVERED);
+        store_batch_offline_delete(f->deletes, item->id);
+    }
+    deliver_clear(d);
     lane_leave(&item->lane);
     free(item);
     one_finished(f);
@@ -174,6 +238,10 @@ static void deliver_item(struct flush *f, struct session *s, const struct store_
 {
     struct stanza *stanza = delayed(row, f->user);
     if (stanza == NULL) return;
+    if (left_has(&f->left, stanza) || (f->again && !left_has(&f->user->left, stanza))) {
+        stanza_unref(stanza);
+        return;
+    }
     struct flush_item *item = x_calloc(1, sizeof(*item));
     item->flush = f;
     item->id = row->id;
@@ -190,6 +258,7 @@ static void page_read(void *arg, const struct store_offline_item *items, size_t 
 {
     struct flush *f = arg;
     if (err != NULL) log_error("jsm", "offline messages of '%s' cannot be read: %s", f->user->jid.full.p, err->text);
+    f->left.all = f->left.all || err != NULL;
     struct session *s = session_get(f->session);
     bool takes = s != NULL && session_takes_messages(s);
     f->lost = f->lost || (!takes && n > 0);
@@ -207,15 +276,26 @@ static void page_read(void *arg, const struct store_offline_item *items, size_t 
     one_finished(f);
 }
 
+static void flush_start(struct user *u, uint64_t session, bool again)
+{
+    struct flush *f = x_calloc(1, sizeof(*f));
+    f->user = u;
+    u->refs++;
+    f->session = session;
+    f->again = again;
+    bool first = list_empty(&u->flushes);
+    list_push_back(&u->flushes, &f->node);
+    if (first) flush_next(u);
+}
+
 void offline_flush(uint64_t session)
 {
     struct session *s = session_get(session);
     if (s == NULL) return;
-    struct flush *f = x_calloc(1, sizeof(*f));
-    f->user = s->user;
-    f->user->refs++;
-    f->session = session;
-    bool first = list_empty(&f->user->flushes);
-    list_push_back(&f->user->flushes, &f->node);
-    if (first) flush_next(f->user);
+    LIST_EACH(node, &s->user->flushes)
+    {
+        bool waits = node != s->user->flushes.next;
+        if (waits && CONTAINER_OF(node, struct flush, node)->session == session) return; /* it came, went and came again */
+    }
+    flush_start(s->user, session, false);
 }

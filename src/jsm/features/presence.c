@@ -114,7 +114,6 @@ static void became_unavailable(struct session *s, struct effects *fx, struct sta
     to_directed(fx, s, presence);
     stanza_unref(s->presence);
     s->presence = NULL;
-    s->flushed = false;
 }
 
 void presence_broadcast_apply(const struct context *cx, struct effects *fx)
@@ -132,17 +131,14 @@ void presence_broadcast_apply(const struct context *cx, struct effects *fx)
         stanza_unref(presence);
         return;
     }
-    bool first = s->presence == NULL;
+    bool first = s->presence == NULL, took = !first && s->priority >= 0;
     stanza_unref(s->presence);
     s->presence = presence;
     s->priority = priority;
     to_subscribers(fx, cx->user, presence);
     to_own_sessions(fx, cx->user, s, presence, true);
     if (first) initial(cx, fx);
-    if (priority >= 0 && !s->flushed) {
-        s->flushed = true;
-        effect_then(fx, offline_flush, s->id);
-    }
+    if (priority >= 0 && !took) effect_then(fx, offline_flush, s->id);
 }
 
 void presence_directed_apply(const struct context *cx, struct effects *fx)
