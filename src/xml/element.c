@@ -212,7 +212,7 @@ static void XMLCALL on_text(void *arg, const char *text, int n)
     size_t begin, end;
     if (!token(l, &begin, &end, true) || l->depth > 1) return;
     for (int i = 0; i < n; i++)
-        if (strchr(" \t\r\n", text[i]) == NULL) return stop(l, XML_NOT_WELL_FORMED, "there is text between stanzas");
+        if (strchr(" \t\r\n", text[i]) == NULL) return stop(l, XML_STRAY_TEXT, "there is text between stanzas");
 }
 
 /* Between stanzas even an empty one is no white space (RFC 6120, 11.7). */
@@ -220,7 +220,7 @@ static void XMLCALL on_cdata_start(void *arg)
 {
     struct xml_loan *l = arg;
     size_t begin, end;
-    if (token(l, &begin, &end, false) && l->depth <= 1) stop(l, XML_NOT_WELL_FORMED, "there is text between stanzas");
+    if (token(l, &begin, &end, false) && l->depth <= 1) stop(l, XML_STRAY_TEXT, "there is text between stanzas");
 }
 
 static void XMLCALL on_cdata_end(void *arg)

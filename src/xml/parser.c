@@ -152,10 +152,17 @@ static void capture(struct xml_loan *l)
 
 static const char *const names_of_status[] = {
     [XML_NOT_WELL_FORMED] = "the XML is not well-formed",
+    [XML_STRAY_TEXT] = "there is text where only elements may be",
     [XML_RESTRICTED] = "the XML has what XMPP does not allow",
     [XML_BAD_NAMESPACE] = "a namespace prefix is not declared, or wrongly declared",
     [XML_BAD_ENCODING] = "the text is not UTF-8, or has a letter where XML has none",
 };
+
+static size_t skip_space(const char *data, size_t n, size_t off)
+{
+    while (off < n && (data[off] == ' ' || data[off] == '\n' || data[off] == '\r' || data[off] == '\t')) off++;
+    return off;
+}
 
 static enum xml_status status_of_expat(struct xml_loan *l, enum XML_Error code, size_t at)
 {
@@ -184,6 +191,9 @@ static enum xml_status status_of_expat(struct xml_loan *l, enum XML_Error code, 
     if (rest.n > 2 && memcmp(rest.p, "<!", 2) == 0 && rest.p[2] != '-' && rest.p[2] != '[') return XML_RESTRICTED;
     /* Judged by the first byte alone: the rest of the character may not have come. */
     if (code == XML_ERROR_INVALID_TOKEN && at < l->fed && (unsigned char)rest.p[at - from] >= 0x80) return XML_BAD_ENCODING;
+    /* "x]]>" between stanzas: read in one piece, the x is never reported as the text that it is. */
+    size_t begin = skip_space(rest.p, rest.n, 0);
+    if (l->depth == 1 && begin < rest.n && rest.p[begin] != '<') return XML_STRAY_TEXT;
     return XML_NOT_WELL_FORMED;
 }
 
@@ -318,12 +328,6 @@ static enum xml_status first_bytes_check(const struct xml_parser *p, const char 
     if (at == 0 && c != '<' && c != 0xef) return XML_NOT_WELL_FORMED;
     if ((at == 1 && c == 0) || (at == 0 && n > 1 && data[1] == '\0')) return XML_BAD_ENCODING;
     return XML_FED;
-}
-
-static size_t skip_space(const char *data, size_t n, size_t off)
-{
-    while (off < n && (data[off] == ' ' || data[off] == '\n' || data[off] == '\r' || data[off] == '\t')) off++;
-    return off;
 }
 
 static enum xml_status feed_all(struct xml_parser *p, const char *data, size_t n, size_t *off)

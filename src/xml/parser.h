@@ -38,6 +38,7 @@ enum xml_status {
     XML_STOPPED, /* a callback asked to stop; *used tells how far; feed the rest later */
     XML_CLOSED, /* the root's end tag came */
     XML_NOT_WELL_FORMED, /* stream errors of RFC 6120, 4.9.3: not-well-formed */
+    XML_STRAY_TEXT, /* bad-format: text between stanzas */
     XML_RESTRICTED, /* restricted-xml */
     XML_TOO_BIG, /* policy-violation: stanza, tag, depth or attribute limit */
     XML_BAD_ENCODING, /* unsupported-encoding / bad UTF-8: not-well-formed */

@@ -92,6 +92,8 @@ const char *stream_xml_condition(enum xml_status status)
         return NULL;
     case XML_NOT_WELL_FORMED:
         return "not-well-formed";
+    case XML_STRAY_TEXT:
+        return "bad-format";
     case XML_RESTRICTED:
         return "restricted-xml";
     case XML_TOO_BIG:

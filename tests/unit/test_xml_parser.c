@@ -283,11 +283,11 @@ static void test_refused(void **state)
         {HEADER "<m a='&foo;'/>", XML_RESTRICTED},
         {HEADER "&foo;", XML_RESTRICTED},
         {HEADER "<?xml version='1.0'?>", XML_NOT_WELL_FORMED},
-        {HEADER "text", XML_NOT_WELL_FORMED},
-        {HEADER "<a/>text<b/>", XML_NOT_WELL_FORMED},
-        {HEADER "&lt;", XML_NOT_WELL_FORMED},
-        {HEADER "<![CDATA[]]>", XML_NOT_WELL_FORMED}, /* no white space, so that what follows cannot look like a stanza */
-        {HEADER "<![CDATA[<a/>]]>", XML_NOT_WELL_FORMED},
+        {HEADER "text", XML_STRAY_TEXT},
+        {HEADER "<a/>text<b/>", XML_STRAY_TEXT},
+        {HEADER "&lt;", XML_STRAY_TEXT},
+        {HEADER "<![CDATA[]]>", XML_STRAY_TEXT}, /* no white space, so that what follows cannot look like a stanza */
+        {HEADER "<![CDATA[<a/>]]>", XML_STRAY_TEXT},
         {HEADER "<a", XML_FED},
         {HEADER "<a b='<'/>", XML_NOT_WELL_FORMED},
         {HEADER "<a b='1' b='2'/>", XML_NOT_WELL_FORMED},
