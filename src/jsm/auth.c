@@ -28,8 +28,9 @@ static void account_read(void *arg, const struct store_account *account, const s
 {
     struct account_wait *wait = arg;
     struct c2s_account answer = {0};
-    if (account != NULL && !account->disabled) {
+    if (account != NULL) {
         answer.exists = true;
+        answer.disabled = account->disabled;
         memcpy(answer.keys, account->keys, sizeof(answer.keys));
     }
     wait->fn(wait->c2s, &answer, err);
@@ -155,6 +156,17 @@ static struct str resource_in(struct arena *a, const struct stanza *iq, struct e
     return resource != NULL ? xml_node_text(a, resource) : STR_NONE;
 }
 
+static struct str resource_generate(struct arena *a)
+{
+    unsigned char random[12];
+    hash_random(random, sizeof(random));
+    struct buf name = {0};
+    for (size_t i = 0; i < sizeof(random); i++) buf_addf(&name, "%02x", random[i]);
+    struct str resource = arena_str(a, buf_str(&name));
+    buf_free(&name);
+    return resource;
+}
+
 static void binding_complete(struct binding *b, struct session *s)
 {
     struct c2s *c = c2s_get(b->c2s);
@@ -242,6 +254,12 @@ static bool too_many_sessions(const struct binding *b)
 /* The one replaced has ended (its es_END and unavailable presence are out): now the new one. */
 static void replaced_ended(struct session_wait *wait) { binding_replace(CONTAINER_OF(wait, struct binding, ended)); }
 
+/* c2s.resource_conflict (RFC 6120, 7.7.2.2). A session that has no stream, or is ending, has nothing to keep the resource for. */
+static bool makes_way(const struct session *old)
+{
+    return strcmp(jsm->config->c2s_resource_conflict, "replace") == 0 || old->detached || old->state == SESSION_ENDING;
+}
+
 static void binding_replace(struct binding *b)
 {
     struct session *s = session_get(b->session); /* there when it is renamed */
@@ -259,8 +277,16 @@ static void binding_replace(struct binding *b)
     }
     struct session *old = session_by_resource(b->user, b->resource);
     if (old != NULL && old->id != b->session && b->renamed && old->state == SESSION_BINDING) { /* each might wait for the other */
-        binding_refuse(b, stanza_error(b->iq, "conflict", NULL, NULL));
+        binding_refuse(b, stanza_error(b->iq, "conflict", "modify", NULL));
         return;
+    }
+    if (old != NULL && old->id != b->session && !makes_way(old)) {
+        if (b->renamed || strcmp(jsm->config->c2s_resource_conflict, "refuse") == 0) {
+            binding_refuse(b, stanza_error(b->iq, "conflict", "modify", "Another session has this resource."));
+            return;
+        }
+        b->resource = resource_generate(b->arena);
+        old = NULL;
     }
     if (old != NULL && old->id != b->session) {
         b->ended.fn = replaced_ended;
@@ -300,12 +326,7 @@ static void on_bind(struct c2s *c, struct stanza *take)
     struct err err;
     struct str wanted = resource_in(b->arena, take, &err);
     if (wanted.n == 0) {
-        unsigned char random[12];
-        hash_random(random, sizeof(random));
-        struct buf name = {0};
-        for (size_t i = 0; i < sizeof(random); i++) buf_addf(&name, "%02x", random[i]);
-        b->resource = arena_str(b->arena, buf_str(&name));
-        buf_free(&name);
+        b->resource = resource_generate(b->arena);
     } else if (jid_prep_resource(b->arena, wanted, &b->resource, &err) != 0) {
         binding_refuse(b, stanza_error(take, "bad-request", NULL, err.text));
         return;

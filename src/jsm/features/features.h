@@ -6,6 +6,7 @@
 void nothing_apply(const struct context *cx, struct effects *fx);
 /* ping.c */
 void ping_apply(const struct context *cx, struct effects *fx);
+const char *bind_check(const struct context *cx, const char **text);
 void session_apply(const struct context *cx, struct effects *fx);
 /* disco.c */
 const char *disco_check(const struct context *cx, const char **text);
