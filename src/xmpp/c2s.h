@@ -10,7 +10,8 @@
 struct c2s; /* one client stream; freed after on_closed returns. Others keep its id, not its pointer, while they wait. */
 
 struct c2s_account { /* what SASL needs to know of an account */
-    bool exists; /* false: unknown or disabled; SASL goes through the motions and fails */
+    bool exists; /* false: SASL goes through the motions and fails */
+    bool disabled; /* who knows the password is told so, and nobody else */
     struct scram_keys keys[SCRAM_HASHES];
 };
 typedef void (*c2s_account_fn)(uint64_t c2s_id, const struct c2s_account *account, const struct err *err); /* err: temporary failure */

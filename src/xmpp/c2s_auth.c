@@ -98,6 +98,16 @@ static void fail(struct c2s *c, const char *condition)
     worker_timer(&c->delay, delay_ms);
 }
 
+/* The credentials were right, and still. */
+static void refuse(struct c2s *c, const char *condition)
+{
+    char address[64];
+    c2s_peer_address(c, address, sizeof address);
+    log_notice("c2s", "login refused for '" STR_FMT "' from %s (%s): %s, though the credentials were right", STR_ARG(c->user.bare), address, c->mechanism,
+               condition);
+    fail(c, condition);
+}
+
 /* ---- the exchange ---- */
 
 static void sasl_go_on(struct c2s *c, enum sasl_next next);
@@ -135,6 +145,7 @@ static void on_account(uint64_t id, const struct c2s_account *account, const str
         fail(c, "temporary-auth-failure");
         return;
     }
+    c->disabled = account->disabled;
     sasl_go_on(c, sasl_account(c->sasl, account->exists, account->keys));
 }
 
@@ -185,6 +196,10 @@ static void sasl_go_on(struct c2s *c, enum sasl_next next)
     case SASL_VERIFIED:
         c->user = jid_copy(c->arena, sasl_user(c->sasl));
         c->mechanism = sasl_mechanism(c->sasl);
+        if (c->disabled) { /* RFC 6120, 6.5.2 */
+            refuse(c, "account-disabled");
+            break;
+        }
         c2s_move_to(c, C2S_MOVING);
         if (!c->feeding) c2s_hand_over(c); /* else c2s_feed() does, when the parser has returned */
         break;
@@ -287,15 +302,13 @@ void c2s_auth_result(uint64_t id, const char *failure_condition)
 {
     struct c2s *c = c2s_get(id);
     if (!c || c->state != C2S_AUTH_WAIT) return;
+    if (failure_condition) {
+        refuse(c, failure_condition);
+        return;
+    }
     struct str user = c->user.bare;
     char address[64];
     c2s_peer_address(c, address, sizeof address);
-    if (failure_condition) {
-        log_notice("c2s", "login refused for '" STR_FMT "' from %s (%s): %s, though the credentials were right", STR_ARG(user), address,
-                   c->mechanism, failure_condition);
-        fail(c, failure_condition);
-        return;
-    }
     log_info("c2s", "login of '" STR_FMT "' from %s (%s, %s)", STR_ARG(user), address, c->mechanism, c->tls_version ? c->tls_version : "no TLS");
     metric_inc(METRIC_C2S_AUTH_OK);
     guard_succeeded(user);

@@ -110,10 +110,19 @@ void c2s_write_header(struct c2s *c)
     char id[STREAM_ID_SIZE];
     stream_id_make(id);
     struct str from = c->domain.p ? c->domain : str_of(c2s_shared.default_domain);
-    struct str to = jid_present(&c->user) ? c->user.bare : c->claimed.bare;
-    stream_write_header(conn_out(c->conn), &(struct stream_header){.content_ns = NS_CLIENT, .from = from, .to = to, .id = str_of(id)});
+    stream_write_header(conn_out(c->conn), &(struct stream_header){.content_ns = NS_CLIENT, .from = from, .to = c->claimed.bare, .id = str_of(id)});
     conn_wrote(c->conn);
     c->header_sent = true;
+}
+
+/* RFC 6120, 4.7.1: who the client says it is, repeated in our header; absent in ours when it is in the client's. False (4.9.3.8): not who has logged in.
+ * Before the login it is a mere claim, and what is no address is as if it were not there. */
+static bool header_from(struct c2s *c, const struct xml_header *header)
+{
+    struct str from = stream_header_attr(header, "from");
+    bool good = from.p && jid_parse(c->arena, from, &c->claimed, NULL) == 0;
+    if (!good) c->claimed = (struct jid){0};
+    return !from.p || !jid_present(&c->user) || (good && jid_bare_eq(&c->claimed, &c->user));
 }
 
 /* The domain the client wants to talk to. */
@@ -152,14 +161,17 @@ static enum xml_next on_header(void *owner, const struct xml_header *header)
     struct c2s *c = owner;
     const char *text;
     const char *condition = stream_header_problem(header, NS_CLIENT, &text);
-    struct str from = stream_header_attr(header, "from");
-    if (!from.p || jid_parse(c->arena, from, &c->claimed, NULL) < 0) c->claimed = (struct jid){0};
+    bool from_fits = header_from(c, header);
     /* Domain before version: the answering header then names the domain the client asked for. */
     const char *domain_text;
     const char *domain_condition = header_domain(c, header, &domain_text);
     if (!condition && domain_condition) {
         condition = domain_condition;
         text = domain_text;
+    }
+    if (!condition && !from_fits) {
+        condition = "invalid-from";
+        text = "'from' is not the address that has logged in";
     }
     if (condition) {
         c2s_close(c, condition, text);
@@ -253,6 +265,18 @@ static bool from_ok(const struct c2s *c, const struct jid *from)
     return !jid_present(from) || (jid_bare_eq(from, &c->user) && (!jid_is_full(from) || !jid_is_full(&c->user) || jid_eq(from, &c->user)));
 }
 
+/* What is no address is no address of this stream. */
+static bool from_malformed(const struct xml_element *e)
+{
+    struct str from = xml_element_attr(e, "from");
+    if (!from.p) return false;
+    struct arena *a = arena_new(0);
+    struct jid jid;
+    bool malformed = jid_parse(a, from, &jid, NULL) < 0;
+    arena_free(a);
+    return malformed;
+}
+
 static bool is_bind(const struct stanza *s)
 {
     return s->kind == STANZA_IQ && s->type == IQ_SET && s->n_children == 1 && stanza_child(s, "bind", NS_BIND) != NULL;
@@ -264,7 +288,7 @@ static void on_stanza(struct c2s *c, const struct xml_element *e)
     struct err err = {0};
     struct stanza *s = stanza_from_element(e, &condition, &err);
     if (s && !s->lang.p && c->lang[0]) stanza_set_lang(s, str_of(c->lang));
-    if (s && !from_ok(c, &s->from)) {
+    if (s ? !from_ok(c, &s->from) : from_malformed(e)) {
         stanza_unref(s);
         c2s_close(c, "invalid-from", "'from' is not the address of this stream");
     } else if (c->state == C2S_BOUND) {

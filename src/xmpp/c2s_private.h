@@ -58,6 +58,7 @@ struct c2s {
     bool lost; /* the connection went before the stream was closed */
     bool counted; /* among its address's connections */
     bool plain_ok; /* may log in without TLS: c2s.plain_loopback */
+    bool disabled; /* the account that is logging in, by its administrator */
     bool heard; /* something came since the timer last looked */
     char *why;
     char *identities; /* of a client certificate: addresses, each with a NUL, and one more NUL; NULL: none */

@@ -81,7 +81,7 @@ static void listen_to(void)
 struct question {
     uint64_t id;
     c2s_account_fn fn;
-    bool flag;
+    bool flag, disabled;
     struct stanza *stanza;
 };
 
@@ -98,7 +98,7 @@ static bool up_domain_served(struct str domain) { return str_is(domain, DOMAIN) 
 static void account_run(void *arg)
 {
     struct question *q = arg;
-    struct c2s_account account = {.exists = q->flag};
+    struct c2s_account account = {.exists = q->flag, .disabled = q->disabled};
     memcpy(account.keys, keys, sizeof keys);
     q->fn(q->id, &account, NULL);
     free(q);
@@ -113,13 +113,14 @@ static void account_fails(void *arg)
     free(q);
 }
 
-/* Everybody has an account but those whose names begin with x. */
+/* Everybody has an account but those whose names begin with x; that of those whose names begin with d is disabled. */
 static void up_account_get(const struct jid *user, uint64_t id, c2s_account_fn fn)
 {
     MUST_HOLD(user->local.n > 0 && !user->resource.p && up_domain_served(user->domain));
     struct question *q = ask(str_is(user->local, "fault") ? account_fails : account_run, id);
     q->fn = fn;
     q->flag = user->local.p[0] != 'x';
+    q->disabled = user->local.p[0] == 'd';
 }
 
 static uint32_t up_owner(const struct jid *user)
@@ -139,7 +140,7 @@ static void auth_run(void *arg)
 
 static void up_on_auth(struct c2s *c)
 {
-    MUST_HOLD(c2s_get(c2s_id(c)) == c && worker_id() == 1 && !up.verified);
+    MUST_HOLD(c2s_get(c2s_id(c)) == c && worker_id() == 1 && !up.verified && c2s_user(c)->local.p[0] != 'd');
     ask(auth_run, c2s_id(c))->flag = str_is(c2s_user(c)->local, "tybalt");
 }
 

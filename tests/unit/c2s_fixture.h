@@ -55,7 +55,8 @@ static inline void account_run(struct msg *msg)
         err_set(&err, ERR_IO, "the disk is on fire");
         a->fn(a->id, NULL, &err);
     } else {
-        account.exists = strcmp(a->user, "juliet@" DOMAIN) == 0 || strcmp(a->user, "tybalt@" DOMAIN) == 0;
+        account.disabled = strcmp(a->user, "paris@" DOMAIN) == 0;
+        account.exists = account.disabled || strcmp(a->user, "juliet@" DOMAIN) == 0 || strcmp(a->user, "tybalt@" DOMAIN) == 0;
         memcpy(account.keys, juliet, sizeof juliet);
         a->fn(a->id, &account, NULL);
     }

@@ -114,6 +114,25 @@ static void test_refused_above(void **state)
     client_close(&c);
 }
 
+/* RFC 6120, 6.5.2: told only to who knows the password, whichever way he proves it. */
+static void test_account_disabled(void **state)
+{
+    UNIT_UNUSED(state);
+    struct client c;
+    int auth = seen_auth;
+    client_ready(&c);
+    assert_false(client_login(&c, "SCRAM-SHA-256", "paris", "wrong", NULL));
+    client_expect(&c, "><not-authorized/></failure>");
+    assert_false(client_login(&c, "SCRAM-SHA-256", "paris", PASSWORD, NULL));
+    client_expect(&c, "><account-disabled/></failure>");
+    assert_false(client_login(&c, "PLAIN", "paris", PASSWORD, NULL));
+    client_expect(&c, "><account-disabled/></failure>");
+    assert_int_equal(seen_auth, auth);
+    assert_true(client_login(&c, "PLAIN", "juliet", PASSWORD, NULL));
+    client_bind(&c);
+    client_close(&c);
+}
+
 static void test_injected_plain_text(void **state)
 {
     UNIT_UNUSED(state);
@@ -404,6 +423,7 @@ int main(void)
         cmocka_unit_test(test_direct_tls),
         cmocka_unit_test(test_failed_logins),
         cmocka_unit_test(test_refused_above),
+        cmocka_unit_test(test_account_disabled),
         cmocka_unit_test(test_injected_plain_text),
         cmocka_unit_test(test_stream_errors),
         cmocka_unit_test(test_stanza_errors),
