@@ -6,6 +6,7 @@
 #include "jsm/session.h"
 
 enum stanza_place { /* where a stanza is when its row is looked for */
+    AT_NOTHING = 0, /* to a resource of a served domain, which has none (RFC 6120, 10.5.2): no row */
     AT_SERVER = 1, /* to a served domain itself */
     AT_ACCOUNT = 2, /* to the sender's own account (no `to`, or the own bare JID) */
     AT_CONTACT_OUT = 4, /* to somebody else, at the sender's side */

@@ -309,7 +309,7 @@ static unsigned place_of(const struct session *s, const struct stanza *stanza)
 {
     const struct jid *to = &stanza->to;
     if (!jid_present(to)) return AT_ACCOUNT;
-    if (to->local.p == NULL && to->resource.p == NULL && router_domain_served(to->domain)) return AT_SERVER;
+    if (to->local.p == NULL && router_domain_served(to->domain)) return to->resource.p == NULL ? AT_SERVER : AT_NOTHING;
     if (stanza->kind == STANZA_IQ && !jid_is_full(to) && jid_bare_eq(to, &s->user->jid)) return AT_ACCOUNT;
     return AT_CONTACT_OUT;
 }

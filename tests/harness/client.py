@@ -150,6 +150,10 @@ class Client:
             self.read(left)
 
     # ---- negotiation ----
+    def plain(self):
+        """The message of SASL PLAIN."""
+        return base64.b64encode(f"\0{self.bare.split('@')[0]}\0{self.password}".encode()).decode()
+
     def login(self, direct_tls):
         features = self.open()
         if not direct_tls:
@@ -160,8 +164,7 @@ class Client:
             features = self.open()
         mechanisms = [m.text for m in features.findall("sasl:mechanisms/sasl:mechanism", NS)]
         assert "SCRAM-SHA-256" in mechanisms and "PLAIN" in mechanisms, mechanisms
-        token = base64.b64encode(f"\0{self.bare.split('@')[0]}\0{self.password}".encode()).decode()
-        self.send(f"<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>{token}</auth>")
+        self.send(f"<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>{self.plain()}</auth>")
         answer = self.next(seconds=40)
         if not answer.tag.endswith("}success"):
             raise PermissionError(answer[0].tag.split("}")[1])
@@ -195,6 +198,17 @@ class Client:
         """Without a word, as a network does."""
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         self.sock.close()
+
+    def until_end(self, seconds=5):
+        """The server has ended the connection, or does so now."""
+        end = time.monotonic() + seconds * SLOW
+        try:
+            while time.monotonic() < end:
+                self.read(0.2)
+        except Closed:
+            self.sock.close()
+            return
+        raise AssertionError("the connection is still there")
 
     def close(self):
         try:

@@ -15,8 +15,8 @@ WORD = re.compile(r"\{([a-z][a-z-]*)\}")
 
 
 def parse(text):
-    """The elements of a block, in namespace jabber:client where nothing else is said."""
-    return list(ET.fromstring(f"<x xmlns='jabber:client'>{text}</x>"))
+    """The elements of a block, in namespace jabber:client where nothing else is said; `stream:` is the prefix of streams."""
+    return list(ET.fromstring(f"<x xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>{text}</x>"))
 
 
 def fill(text, words):
@@ -54,6 +54,17 @@ def untyped(message):
 
 def short(tag):
     return tag.split("}")[-1]
+
+
+def attributes_differ(wanted, came, words):
+    """Of a stream's header: None when exactly those written are there, else what differs."""
+    for name, value in wanted.items():
+        if name not in came:
+            return f"it has no '{short(name)}'"
+        if not value_fits(value, came[name], words):
+            return f"it has {short(name)}='{came[name]}', not '{value}'"
+    more = [name for name in came if name not in wanted]
+    return f"it has {short(more[0])}='{came[more[0]]}' too" if more else None
 
 
 def why_not(wanted, came, words, top=True):

@@ -96,9 +96,78 @@ class Play:
         if not actor.ended or not actor.inbox or actor.inbox[-1].tag != STREAM_ERROR:
             raise Failed(f"{name}'s stream was not ended with an error; {self.held(actor.inbox)}")
         found = pattern.short(actor.inbox.pop()[0].tag)
+        if not actor.client.stream.closed:
+            raise Failed("the stream error came without the end of the stream")
+        actor.client.until_end()
         actor.client = None
         if found != condition:
             raise Failed(f"expected the stream error '{condition}', but it was '{found}'")
+
+    # ---- a stream spoken by hand ----
+    def opens(self, step, name, tls=None):
+        self.stage.open(self.actor(name), bool(tls))
+
+    def begins_stream(self, step, name):
+        self.online(name).client.stream.reset()
+        self.actor(name).client.send(HEADER.format(domain=self.actor(name).client.domain))
+
+    def sends_text(self, step, name):
+        actor, text = self.online(name), self.filled(step)
+        if "<stream:stream" in text:
+            actor.client.stream.reset()
+        actor.client.sock.sendall(re.sub(r"\\x([0-9a-f]{2})", lambda m: chr(int(m[1], 16)), text).encode("latin-1", "strict")
+                                  if "\\x" in text else text.encode())
+
+    def receives_header(self, step, name):
+        actor = self.online(name)
+        wanted = self.patterns(step)[0]
+        self.stage.until(lambda: actor.client.stream.header is not None)
+        came = actor.client.stream.header
+        if came is None:
+            raise Failed("no stream header came")
+        reason = pattern.attributes_differ(wanted.attrib, came, self.words)
+        if reason is not None:
+            raise Failed(f"of the header that came: {reason}")
+
+    def starts_tls(self, step, name):
+        actor = self.online(name)
+        actor.client.send("<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>")
+        self.one_received(actor, pattern.parse("<proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>")[0], None)
+        actor.client.start_tls()
+
+    def logs_in(self, step, name):
+        actor = self.online(name)
+        actor.client.send(f"<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>{actor.client.plain()}</auth>")
+        self.one_received(actor, pattern.parse("<success xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>")[0], None)
+
+    def logged_in(self, step, name):
+        """By hand, up to the features after the login."""
+        self.opens(step, name, tls=True)
+        for part in (self.begins_stream, self.logs_in, self.begins_stream):
+            part(step, name)
+            if part == self.begins_stream:
+                self.one_received(self.online(name), pattern.parse("<stream:features>...</stream:features>")[0], None)
+
+    def binds(self, step, name):
+        self.logged_in(step, name)
+        actor = self.online(name)
+        actor.client.send(f"<iq type='set' id='bind'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'><resource>{actor.resource}</resource></bind></iq>")
+        self.one_received(actor, pattern.parse("<iq type='result' id='bind'>...</iq>")[0], None)
+
+    def stream_over(self, step, name):
+        actor = self.online(name)
+        self.stage.until(lambda: actor.ended)
+        if actor.inbox or not actor.client.stream.closed:
+            raise Failed(("the connection ended" if actor.ended else "the connection is there") + " without the end of the stream; " + self.held(actor.inbox))
+        actor.client.until_end()
+        actor.client = None
+
+    def connection_over(self, step, name):
+        actor = self.online(name)
+        actor.client.until_end()
+        if actor.inbox:
+            raise Failed(self.held(actor.inbox))
+        actor.client = None
 
     def sends(self, step, name):
         actor = self.online(name)
@@ -281,6 +350,9 @@ class Play:
         return None
 
 
+HEADER = "<?xml version='1.0'?><stream:stream to='{domain}' version='1.0' xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>"
+
+
 def form(text):
     """'NAME sends:' and the like as a regular expression."""
     kinds = {"NAME": r"(?P<name>[\w' ]+?)", "CONDITION": r"(?P<condition>[a-z-]+)", "EVENT": r"(?P<event>\w+)", "ANSWER": r"(?P<answer>[A-Za-z: -]+)",
@@ -298,6 +370,16 @@ STEPS = [(form(text), method) for text, method in (
     ("NAME is cut off", Play.is_cut),
     ("NAME gives up", Play.gives_up),
     ("NAME is put out with CONDITION", Play.is_put_out),
+    (r"NAME opens a connection(?P<tls> with TLS)?", Play.opens),
+    ("NAME begins a stream", Play.begins_stream),
+    ("NAME sends the text:", Play.sends_text),
+    ("NAME receives the header:", Play.receives_header),
+    ("NAME starts TLS", Play.starts_tls),
+    ("NAME logs in", Play.logs_in),
+    ("NAME is logged in", Play.logged_in),
+    ("NAME is bound", Play.binds),
+    ("NAME's stream is over", Play.stream_over),
+    ("NAME's connection is over", Play.connection_over),
     ("NAME sends:", Play.sends),
     ("Nobody receives anything", Play.nobody_receives),
     ("NAMEALSO receives:", Play.receives),

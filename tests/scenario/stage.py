@@ -7,6 +7,7 @@ it; then, and only then, a short wait has to do."""
 import collections
 import select
 import socket
+import ssl
 import threading
 import time
 
@@ -28,6 +29,7 @@ class Actor:
         self.client, self.connecting, self.thread, self.problem = None, None, None, None
         self.inbox, self.fences = collections.deque(), set()
         self.ended = False
+        self.by_hand = False # the script itself speaks the stream: no fences there
 
 
 class Observer:
@@ -109,7 +111,7 @@ class Stage:
 
     # ---- connections ----
     def connect(self, actor):
-        actor.ended, actor.problem = False, None
+        actor.ended, actor.problem, actor.by_hand = False, None, False
         actor.thread = threading.Thread(target=self.log_in, args=(actor,), daemon=True)
         actor.thread.start()
 
@@ -131,6 +133,12 @@ class Stage:
         if actor.problem is not None:
             raise AssertionError(f"the log-in broke off: {actor.problem}")
         return None
+
+    def open(self, actor, tls):
+        """A connection on which nothing has been said."""
+        actor.ended, actor.by_hand = False, True
+        actor.inbox.clear()
+        actor.client = Client(self.service, actor.bare.split("@")[0], actor.resource or None, PASSWORD, direct_tls=tls, login=False)
 
     def give_up(self, actor):
         """Breaks the connection of a log-in that has not come to an end."""
@@ -165,7 +173,7 @@ class Stage:
     def read(self, seconds):
         """Reads what there is on all connections, waiting for the first bytes at most so long."""
         open_ones = [a for a in self.actors.values() if a.client is not None and not a.ended and not (a.thread and a.thread.is_alive())]
-        ready = [a for a in open_ones if a.client.sock.pending() or a.client.got]
+        ready = [a for a in open_ones if a.client.got or (isinstance(a.client.sock, ssl.SSLSocket) and a.client.sock.pending())]
         if not ready and open_ones:
             socks = select.select([a.client.sock for a in open_ones], [], [], seconds)[0]
             ready = [a for a in open_ones if a.client.sock in socks]
@@ -190,7 +198,7 @@ class Stage:
 
     def settle(self):
         """Everything under way has come to where it goes, or waits for a compliance server."""
-        if any(o.unanswered for o in self.observers.values()) or not self.live:
+        if any(o.unanswered for o in self.observers.values()) or any(a.by_hand for a in self.actors.values()) or not self.live:
             end = time.monotonic() + 0.05 * SLOW
             while time.monotonic() < end:
                 self.read(0.02)
@@ -199,7 +207,7 @@ class Stage:
             self.fence()
 
     def fence(self):
-        here = [a for a in self.actors.values() if a.client is not None and not a.ended and not (a.thread and a.thread.is_alive())]
+        here = [a for a in self.actors.values() if a.client is not None and not a.ended and not a.by_hand and not (a.thread and a.thread.is_alive())]
         for actor in here:
             for other in here:
                 self.next_fence += 1
