@@ -1,6 +1,7 @@
 /* Carbon copies: who gets one of what, and the copies of one message on their way through es_IN. */
 #include "jsm/carbons.h"
 #include "base/hash.h"
+#include "jsm/had.h"
 #include <stdlib.h>
 
 #define NS_FORWARD "urn:xmpp:forward:0"
@@ -10,6 +11,7 @@
 
 struct carbons {
     unsigned n, asking;
+    enum carbon_way way;
     void (*done)(void *arg);
     void *arg;
     struct buf key;
@@ -56,6 +58,16 @@ bool carbons_eligible(const struct user *u, const struct stanza *s, enum carbon_
     if (stanza_child(s, "private", NS_CARBONS) != NULL || stanza_child(s, "no-copy", NS_HINTS) != NULL) return false;
     if (stanza_child(s, "received", NS_CARBONS) != NULL || stanza_child(s, "sent", NS_CARBONS) != NULL) return false;
     return !of_a_room(s, way);
+}
+
+const struct xml_node *carbons_inner(const struct stanza *s, struct arena *a)
+{
+    const struct xml_child *copy = stanza_child(s, "received", NS_CARBONS);
+    if (copy == NULL) copy = stanza_child(s, "sent", NS_CARBONS);
+    struct err err;
+    struct xml_node *tree = copy != NULL ? stanza_tree(s, copy, a, &err) : NULL;
+    struct xml_node *forwarded = tree != NULL ? xml_node_child(tree, "forwarded", NS_FORWARD) : NULL;
+    return forwarded != NULL ? xml_node_child(forwarded, "message", NS_CLIENT) : NULL;
 }
 
 /* ---- who ---- */
@@ -120,6 +132,7 @@ struct carbons *carbons_ask(struct user *u, const struct stanza *original, enum 
     unsigned n = count(u, originals, n_originals, sender);
     if (n == 0) return NULL;
     struct carbons *c = x_calloc(1, sizeof(*c) + n * sizeof(struct delivery));
+    c->way = way;
     c->done = done;
     c->arg = arg;
     c->asking = 1;
@@ -143,12 +156,19 @@ struct carbons *carbons_ask(struct user *u, const struct stanza *original, enum 
 
 bool carbons_ready(const struct carbons *c) { return c->asking == 0; }
 
+static void write_copy(const struct carbons *c, struct delivery *d)
+{
+    uint64_t sid = d->stanza->sid;
+    struct session *s = deliver_write(d) && d->result == DELIVERY_PASSED ? session_get(d->session) : NULL;
+    if (s != NULL && c->way == CARBON_RECEIVED) had_note(s, sid);
+}
+
 void carbons_end(struct carbons *c, bool write, const struct delivery *originals, unsigned n_originals)
 {
     for (unsigned i = 0; i < c->n; i++) {
         bool copy = write;
         for (unsigned o = 0; o < n_originals; o++) copy = copy && originals[o].session != c->deliveries[i].session;
-        if (copy) deliver_write(&c->deliveries[i]);
+        if (copy) write_copy(c, &c->deliveries[i]);
         deliver_clear(&c->deliveries[i]);
     }
     buf_free(&c->key);

@@ -10,6 +10,7 @@
 enum carbon_way { CARBON_SENT, CARBON_RECEIVED };
 struct carbons; /* the copies of one message */
 bool carbons_eligible(const struct user *u, const struct stanza *s, enum carbon_way way); /* XEP-0280, 6 and 9 */
+const struct xml_node *carbons_inner(const struct stanza *s, struct arena *a); /* the message in a copy; NULL: s is none */
 /* Asks es_IN for a copy to each session with carbons on but those that got the original themselves. NULL: there is none. Until carbons_ready(), and
  * then done(arg) is called (never before return), the lane place and c must be kept. */
 struct carbons *carbons_ask(struct user *u, const struct stanza *original, enum carbon_way way, const struct delivery *originals,

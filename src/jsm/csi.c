@@ -1,7 +1,8 @@
-/* What is held: presence, the last of each address, and messages that carry nothing but a chat state, the last of each sender. Anything else goes
- * at once, and what was held before it, so that the order stays. */
+/* What is held: presence, the last of each address, and messages that carry nothing but a chat state, the last of each sender, or carbon copies of
+ * such, the last of each conversation and direction. Anything else goes at once, and what was held before it, so that the order stays. */
 #include "jsm/csi.h"
 #include "base/metric.h"
+#include "jsm/carbons.h"
 #include "jsm/features/features.h"
 #include <stdlib.h>
 
@@ -17,10 +18,27 @@ struct held {
     char *key;
 };
 
-static bool can_wait(const struct session *s, const struct stanza *out)
+/* What may wait, and *key: of all with the same the last is enough. */
+static bool can_wait(const struct session *s, const struct stanza *out, struct buf *key)
 {
-    if (out->type == PRESENCE_AVAILABLE || out->type == PRESENCE_UNAVAILABLE) return !jid_eq(&out->from, &s->full);
-    return out->kind == STANZA_MESSAGE && message_is_chat_state(out);
+    bool presence = out->type == PRESENCE_AVAILABLE || out->type == PRESENCE_UNAVAILABLE;
+    if (presence ? !jid_eq(&out->from, &s->full) : out->kind == STANZA_MESSAGE && message_is_chat_state(out)) {
+        buf_addc(key, presence ? 'p' : 'm');
+        buf_add_str(key, out->from.full);
+        return true;
+    }
+    if (out->kind != STANZA_MESSAGE) return false;
+    struct arena *a = arena_new(0);
+    const struct xml_node *copied = carbons_inner(out, a);
+    bool waits = copied != NULL && node_is_chat_state(copied);
+    if (waits) {
+        buf_addc(key, 'c');
+        buf_add_str(key, xml_node_attr(copied, "from"));
+        buf_addc(key, ' ');
+        buf_add_str(key, xml_node_attr(copied, "to"));
+    }
+    arena_free(a);
+    return waits;
 }
 
 static void held_free(struct csi *c, struct held *h)
@@ -47,13 +65,12 @@ bool csi_hold(struct session *s, const struct stanza *out)
 {
     struct csi *c = s->csi;
     if (c == NULL || c->draining) return false;
-    if (!can_wait(s, out) || c->n >= (unsigned)jsm->config->csi_max_held) {
+    struct buf key = {0};
+    if (!can_wait(s, out, &key) || c->n >= (unsigned)jsm->config->csi_max_held) {
         c->draining = c->n > 0;
+        buf_free(&key);
         return false;
     }
-    struct buf key = {0};
-    buf_addc(&key, out->kind == STANZA_PRESENCE ? 'p' : 'm');
-    buf_add_str(&key, out->from.full);
     struct held *h = map_get(&c->latest, buf_str(&key));
     if (h != NULL) {
         held_free(c, h);

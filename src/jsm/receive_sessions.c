@@ -3,7 +3,9 @@
 #include "base/metric.h"
 #include "base/stages.h"
 #include "jsm/features/features.h"
+#include "jsm/had.h"
 #include "jsm/incoming.h"
+#include "jsm/resume.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -96,6 +98,13 @@ static bool takes_still(const struct incoming *in, const struct delivery *d)
     return (jid_eq(&s->full, &in->stanza->to) || session_takes_messages(s)) && !is_behind(in, s);
 }
 
+/* When one of several ends without having acknowledged it, the others have it. */
+static void wrote_one(struct incoming *in, struct session *s)
+{
+    in->reached = true;
+    if (in->n_deliveries > 1 && in->stanza->kind == STANZA_MESSAGE && s != NULL) had_note(s, in->stanza->sid);
+}
+
 static bool write_copies(struct incoming *in)
 {
     bool lost = false;
@@ -103,7 +112,7 @@ static bool write_copies(struct incoming *in)
         struct delivery *d = &in->deliveries[i];
         bool wrote = (d->result != DELIVERY_PASSED || takes_still(in, d)) && deliver_write(d);
         if (d->result == DELIVERY_PASSED && wrote)
-            in->reached = true;
+            wrote_one(in, session_get(d->session));
         else if (d->result == DELIVERY_PASSED)
             lost = true;
         else
@@ -231,9 +240,23 @@ static unsigned without_refused(const struct incoming *in, struct session **chos
     return left;
 }
 
+/* Of a message that a session left unacknowledged: who has got it with that one, or as a copy of it (XEP-0280), is not given it again. */
+static bool another_had_it(struct incoming *in)
+{
+    bool any = false;
+    LIST_EACH(node, &in->user->sessions)
+    {
+        struct session *s = CONTAINER_OF(node, struct session, node);
+        if (!in->anew || !session_takes_messages(s) || !had_it(s, in->stanza->sid)) continue;
+        resume_stands_for(s, in->stanza, in->came_wall_ms);
+        any = true;
+    }
+    return any;
+}
+
 void incoming_choose(struct incoming *in)
 {
-    if (in->returned) {
+    if (in->returned || another_had_it(in)) {
         incoming_finish(in);
         return;
     }

@@ -31,6 +31,7 @@ struct unacked {
     size_t bytes;
     uint64_t since_wall_ms; /* when it came for this user */
     enum event_copy copy;
+    struct stanza *stands_for; /* of a carbon copy: what this session was not given because it has the copy; NULL: nothing */
 };
 struct resume {
     struct session *session;
@@ -129,7 +130,21 @@ static void unacked_drop_first(struct resume *r)
     r->bytes -= u->bytes;
     metric_add(METRIC_UNACKED, -1);
     stanza_unref(u->stanza);
+    stanza_unref(u->stands_for);
     free(u);
+}
+
+void resume_stands_for(struct session *s, struct stanza *message, uint64_t since_wall_ms)
+{
+    if (s->resume == NULL) return;
+    LIST_EACH(node, &s->resume->unacked)
+    {
+        struct unacked *u = CONTAINER_OF(node, struct unacked, node);
+        if (u->copy != COPY_CARBON || u->stanza->sid != message->sid || u->stands_for != NULL) continue;
+        u->stands_for = stanza_ref(message);
+        u->since_wall_ms = since_wall_ms;
+        return;
+    }
 }
 
 bool resume_keep(struct session *s, struct stanza *stanza, enum event_copy copy, uint64_t since_wall_ms)
@@ -449,6 +464,13 @@ void resume_deliver_elsewhere(struct resume_left *take, struct user *u)
     while ((node = list_pop_front(&take->unacked)) != NULL) {
         struct unacked *one = CONTAINER_OF(node, struct unacked, node);
         struct stanza *stanza = one->stanza;
+        if (one->stands_for != NULL) {
+            metric_inc(METRIC_UNACKED_REROUTED);
+            receive_again(one->stands_for, one->since_wall_ms);
+            stanza_unref(stanza);
+            free(one);
+            continue;
+        }
         bool own = jid_bare_eq(&stanza->from, &u->jid) && !jid_is_full(&stanza->from);
         if ((one->copy == COPY_NONE || one->copy == COPY_OFFLINE) && stanza->kind == STANZA_MESSAGE && stanza->type != MESSAGE_ERROR && jid_present(&stanza->to)) {
             metric_inc(METRIC_UNACKED_REROUTED);

@@ -23,6 +23,9 @@ bool resume_came_again(struct session *s, const struct stanza *raw, uint64_t num
 void resume_ticket_returned(struct session *s);
 
 void resume_ending(struct session *s); /* the session is not resumed any more */
+/* The session has `message` as a carbon copy, and it is given to nobody for that: if the session ends without having acknowledged the copy, the message goes
+ * where it would have gone. Nothing happens when no such copy is unacknowledged. */
+void resume_stands_for(struct session *s, struct stanza *message, uint64_t since_wall_ms);
 struct resume_left; /* what an ended session leaves */
 struct resume_left *resume_take(struct session *s); /* frees s->resume; NULL: nothing */
 void resume_deliver_elsewhere(struct resume_left *take, struct user *u);

@@ -7,6 +7,7 @@
 #include "broker/broker.h"
 #include "jsm/csi.h"
 #include "jsm/features/features.h"
+#include "jsm/had.h"
 #include "jsm/resume.h"
 #include "jsm/send.h"
 #include "jsm/ticket.h"
@@ -121,6 +122,7 @@ static void session_gone(struct session *s)
     stanza_unref(s->presence);
     presence_directed_clear(s);
     csi_free(s);
+    had_free(s);
     lane_set_free(&s->sending);
     tickets_close(s);
     struct resume_left *left = resume_take(s);

@@ -26,6 +26,7 @@ struct session {
     bool roster_versions; /* ... with a version (RFC 6121, 2.6): pushes carry it */
     bool interested; /* has asked for the roster: gets pushes (RFC 6121, 2.1.6) */
     bool carbons; /* gets copies of the user's other sessions' messages (XEP-0280) */
+    struct had *had; /* the messages it had as others of its user had; NULL: none */
     struct csi *csi; /* NULL: the client is active (XEP-0352) */
     bool blocking_interested; /* has asked for the block list: gets pushes (XEP-0191) */
     struct map directed; /* JIDs this session sent available presence to and is not subscribed by; value = key's own copy */

@@ -79,7 +79,9 @@ void subscription_in_apply(const struct context *cx, struct effects *fx);
 bool subscription_stands(const struct user *u, const struct stanza *s); /* what a subscribe that has arrived asks for is there or asked for, or a subscribed grants */
 /* offline.c */
 bool message_is_chat_state(const struct stanza *s); /* and nothing else (XEP-0085) */
+bool node_is_chat_state(const struct xml_node *message); /* the same of one that was parsed */
 bool offline_storable(const struct stanza *s); /* XEP-0160, XEP-0334 */
+bool offline_content(const struct stanza *s); /* one for a person: its sender is told when nobody gets it */
 void offline_flush(uint64_t session); /* delivers what is stored, each through es_IN, before anything live */
 bool offline_waits(const struct user *u, const struct stanza *s); /* a flush goes on which this message must come after: u->flush_waits */
 /* An outage left earlier messages of its sender in the store though a session takes messages: this one is kept behind them. */

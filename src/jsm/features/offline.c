@@ -11,6 +11,9 @@
 #include "broker/broker.h"
 #include "jsm/deliver.h"
 #include "jsm/features/features.h"
+#include "jsm/had.h"
+#include "jsm/resume.h"
+#include "router/route.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -20,26 +23,39 @@
 #define FLUSH_PAGE 100
 
 /* Says nothing by itself: a chat state, the thread it belongs to, a hint, an id. */
-static bool is_trimmings(const struct xml_child *c)
+static bool is_trimmings(struct str name, struct str ns)
 {
-    if (str_is(c->ns, NS_CLIENT)) return str_is(c->name, "thread");
-    return str_is(c->ns, NS_CHATSTATES) || str_is(c->ns, NS_HINTS) || str_is(c->ns, NS_SID);
+    if (str_is(ns, NS_CLIENT)) return str_is(name, "thread");
+    return str_is(ns, NS_CHATSTATES) || str_is(ns, NS_HINTS) || str_is(ns, NS_SID);
+}
+
+bool node_is_chat_state(const struct xml_node *message)
+{
+    for (const struct xml_node *c = xml_node_child(message, NULL, NULL); c != NULL; c = xml_node_next(c, NULL, NULL))
+        if (!is_trimmings(c->name, c->ns)) return false;
+    return xml_node_child(message, NULL, NS_CHATSTATES) != NULL;
 }
 
 bool message_is_chat_state(const struct stanza *s)
 {
     for (unsigned i = 0; i < s->n_children; i++)
-        if (!is_trimmings(&s->children[i])) return false;
+        if (!is_trimmings(s->children[i].name, s->children[i].ns)) return false;
     return stanza_child(s, NULL, NS_CHATSTATES) != NULL;
 }
 
 bool offline_storable(const struct stanza *s)
 {
     if (s->kind != STANZA_MESSAGE || (s->type != MESSAGE_NORMAL && s->type != MESSAGE_CHAT)) return false;
-    if (stanza_child(s, "no-store", NS_HINTS) != NULL || stanza_child(s, "no-permanent-store", NS_HINTS) != NULL) return false;
+    if (stanza_child(s, "no-store", NS_HINTS) != NULL) return false; /* no-permanent-store is about archives */
+    if (stanza_child(s, "store", NS_HINTS) != NULL) return true;
     for (unsigned i = 0; i < s->n_children; i++)
-        if (!is_trimmings(&s->children[i])) return true;
+        if (!is_trimmings(s->children[i].name, s->children[i].ns)) return true;
     return false;
+}
+
+bool offline_content(const struct stanza *s)
+{
+    return s->kind == STANZA_MESSAGE && (s->type == MESSAGE_NORMAL || s->type == MESSAGE_CHAT) && stanza_child(s, "body", NS_CLIENT) != NULL;
 }
 
 struct flush {
@@ -180,12 +196,22 @@ static void one_finished(struct flush *f)
     store_batch_commit(deletes, page_deleted, f);
 }
 
+/* XEP-0191: what was stored before its sender was blocked. He is told as of any message of his now: nobody will get it. */
+static void drop_blocked(struct flush *f, int64_t id, const struct stanza *stanza)
+{
+    struct stanza *error = stanza_error(stanza, "service-unavailable", NULL, NULL);
+    if (error != NULL) router_route(error, (struct ticket){0}, 0);
+    store_batch_offline_delete(f->deletes, id);
+}
+
 static void item_apply(struct flush_item *item)
 {
     struct flush *f = item->flush;
     struct delivery *d = &item->d;
     bool passed = d->result == DELIVERY_PASSED;
-    if ((passed && left_has(&f->left, d->stanza)) || (!passed && d->verdict.outage)) {
+    if (blocking_matches(f->user, &d->stanza->from)) { /* since es_IN was asked */
+        drop_blocked(f, item->id, d->stanza);
+    } else if ((passed && left_has(&f->left, d->stanza)) || (!passed && d->verdict.outage)) {
         left_add(&f->left, d->stanza->from.bare);
         metric_inc(METRIC_OFFLINE_LEFT);
     } else if (passed && !deliver_write(d)) {
@@ -213,15 +239,17 @@ static void item_ready(struct delivery *d)
     if (lane_is_head(&item->lane)) item_apply(item);
 }
 
-/* XEP-0203: when it was stored, by whom. */
-static struct stanza *delayed(const struct store_offline_item *row, const struct user *u)
+static struct stanza *read_item(const struct store_offline_item *row, const struct user *u)
 {
     struct err err;
     struct stanza *s = stanza_from_text(row->stanza, &err);
-    if (s == NULL) {
-        log_error("jsm", "a stored offline message of '%s' cannot be read: %s", u->jid.full.p, err.text);
-        return NULL;
-    }
+    if (s == NULL) log_error("jsm", "a stored offline message of '%s' cannot be read: %s", u->jid.full.p, err.text);
+    return s;
+}
+
+/* XEP-0203: when it was stored, by whom. */
+static struct stanza *delayed(const struct stanza *s, const struct store_offline_item *row, const struct user *u)
+{
     char stamp[CLOCK_STAMP_SIZE];
     struct buf inner = {0};
     buf_add_str(&inner, s->inner);
@@ -229,14 +257,30 @@ static struct stanza *delayed(const struct store_offline_item *row, const struct
     struct str bytes = buf_str(&inner);
     struct stanza_change change = {.inner = &bytes, .sid = &row->sid};
     struct stanza *out = stanza_with(s, &change);
-    stanza_unref(s);
     buf_free(&inner);
     return out;
 }
 
+/* What the session got as a copy when it was stored is not given to it again (XEP-0280). */
+static bool had_as_copy(struct flush *f, struct session *s, const struct store_offline_item *row, const struct stanza *stanza)
+{
+    if (!had_it(s, row->sid)) return false;
+    struct stanza_change change = {.sid = &row->sid};
+    struct stanza *message = stanza_with(stanza, &change);
+    resume_stands_for(s, message, row->wall_ms);
+    stanza_unref(message);
+    store_batch_offline_delete(f->deletes, row->id);
+    return true;
+}
+
 static void deliver_item(struct flush *f, struct session *s, const struct store_offline_item *row)
 {
-    struct stanza *stanza = delayed(row, f->user);
+    struct stanza *stored = read_item(row, f->user);
+    if (stored == NULL) return;
+    bool blocked = blocking_matches(f->user, &stored->from);
+    if (blocked) drop_blocked(f, row->id, stored);
+    struct stanza *stanza = blocked || had_as_copy(f, s, row, stored) ? NULL : delayed(stored, row, f->user);
+    stanza_unref(stored);
     if (stanza == NULL) return;
     if (left_has(&f->left, stanza) || (f->again && !left_has(&f->user->left, stanza))) {
         stanza_unref(stanza);

@@ -64,8 +64,8 @@ void presence_directed_clear(struct session *s)
     map_free(&s->directed);
 }
 
-/* RFC 6121, 4.6.3: those who got directed presence and are no subscribers get the unavailable one too. */
-static void to_directed(struct effects *fx, struct session *s, const struct stanza *unavailable)
+/* RFC 6121, 4.6.3: those who got directed presence get the unavailable one too, unless they get it as subscribers. */
+static void to_directed(struct effects *fx, struct session *s, const struct stanza *unavailable, bool broadcast)
 {
     size_t it = 0;
     struct str key;
@@ -75,7 +75,7 @@ static void to_directed(struct effects *fx, struct session *s, const struct stan
         struct err err;
         if (jid_parse(fx->arena, key, &to, &err) != 0) continue;
         const struct roster_item *item = roster_find(s->user, to.bare);
-        if (item == NULL || !sees_us(item)) effect_route(fx, readdressed(unavailable, &to), PARCEL_COPY);
+        if (!broadcast || item == NULL || !sees_us(item)) effect_route(fx, readdressed(unavailable, &to), PARCEL_COPY);
     }
     presence_directed_clear(s);
 }
@@ -104,14 +104,16 @@ static void initial(const struct context *cx, struct effects *fx)
     }
 }
 
+/* RFC 6121, 4.5.2: all who were told that it is available, and, as long as it is there, the session itself. */
 static void became_unavailable(struct session *s, struct effects *fx, struct stanza *presence)
 {
-    if (s->presence != NULL) {
+    bool broadcast = s->presence != NULL;
+    if (broadcast) {
         last_note(s, presence);
         to_subscribers(fx, s->user, presence);
-        to_own_sessions(fx, s->user, s, presence, false);
+        to_own_sessions(fx, s->user, s, presence, true);
     }
-    to_directed(fx, s, presence);
+    to_directed(fx, s, presence, broadcast);
     stanza_unref(s->presence);
     s->presence = NULL;
 }
@@ -152,12 +154,14 @@ void presence_directed_apply(const struct context *cx, struct effects *fx)
     effect_forward(fx, stanza_ref(cx->stanza));
 }
 
-/* RFC 6121, 4.3.2. The prober learns something only when he is subscribed. */
+/* RFC 6121, 4.3.2. The prober learns something only when he is subscribed. To one whose request waits for the user's decision nothing is said:
+ * unsubscribed would end the request at his side, and at the user's it would wait on. */
 void probe_in_apply(const struct context *cx, struct effects *fx)
 {
     const struct roster_item *item = roster_find(cx->user, cx->stanza->from.bare);
     bool own = jid_bare_eq(&cx->stanza->from, &cx->user->jid);
     if (!own && (item == NULL || !sees_us(item))) {
+        if (item != NULL && item->pending_in != NULL) return;
         effect_route(fx, stanza_make(STANZA_PRESENCE, PRESENCE_UNSUBSCRIBED, &cx->user->jid, &cx->stanza->from, STR_NONE, STR("")), PARCEL_COPY);
         return;
     }

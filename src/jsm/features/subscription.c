@@ -18,8 +18,24 @@ static void pending_clear(struct roster_item *item)
     item->pending_in = NULL;
 }
 
-/* Writes the item (or removes one that holds nothing any more) and pushes it when it is in the roster. */
-static void changed(const struct context *cx, struct effects *fx, struct roster_item *item)
+/* What the user's clients see of an item. A request that waits for the user is no part of it (RFC 6121, 3.1.3). */
+struct shown {
+    enum subscription subscription;
+    bool ask, approved, in_roster;
+};
+static struct shown shown_of(const struct roster_item *item)
+{
+    if (item == NULL) return (struct shown){.subscription = SUBSCRIPTION_NONE};
+    return (struct shown){.subscription = item->subscription, .ask = item->ask, .approved = item->approved, .in_roster = item->in_roster};
+}
+
+static bool shown_eq(struct shown a, struct shown b)
+{
+    return a.subscription == b.subscription && a.ask == b.ask && a.approved == b.approved && a.in_roster == b.in_roster;
+}
+
+/* Writes the item (or removes one that holds nothing any more) and pushes it when it is in the roster and not what the clients have. */
+static void changed(const struct context *cx, struct effects *fx, struct roster_item *item, struct shown before)
 {
     struct store_batch *batch = effect_store(fx, cx->user);
     if (!item->in_roster && item->pending_in == NULL && item->subscription == SUBSCRIPTION_NONE && !item->ask && !item->approved) {
@@ -29,7 +45,7 @@ static void changed(const struct context *cx, struct effects *fx, struct roster_
         return;
     }
     roster_save(batch, cx->user, item);
-    if (item->in_roster) effect_roster_push(fx, cx->user, item, STR_NONE);
+    if (item->in_roster && !shown_eq(before, shown_of(item))) effect_roster_push(fx, cx->user, item, STR_NONE);
 }
 
 /* Subscription stanzas travel between bare JIDs (RFC 6121, 3.1.2). */
@@ -57,16 +73,18 @@ const char *subscription_check(const struct context *cx, const char **text)
 static void approve_beforehand(const struct context *cx, struct effects *fx, struct str contact)
 {
     struct roster_item *item = roster_make(cx->user, contact);
+    struct shown before = shown_of(item);
     if (has(item, FROM) || item->approved) return;
     item->approved = true;
     item->in_roster = true;
-    changed(cx, fx, item);
+    changed(cx, fx, item, before);
 }
 
 void subscription_out_apply(const struct context *cx, struct effects *fx)
 {
     struct jid contact = jid_to_bare(cx->arena, &cx->stanza->to);
     struct roster_item *item = roster_find(cx->user, contact.bare);
+    struct shown before = shown_of(item);
     struct stanza *on = between_bares(cx, &cx->stanza->from, &contact);
     bool goes_on = true;
     switch (cx->stanza->type) {
@@ -74,7 +92,7 @@ void subscription_out_apply(const struct context *cx, struct effects *fx)
         item = roster_make(cx->user, contact.bare);
         item->in_roster = true;
         if (!has(item, TO)) item->ask = true;
-        changed(cx, fx, item);
+        changed(cx, fx, item, before);
         break;
     case PRESENCE_SUBSCRIBED:
         goes_on = item != NULL && item->pending_in != NULL && !has(item, FROM);
@@ -85,13 +103,13 @@ void subscription_out_apply(const struct context *cx, struct effects *fx)
         pending_clear(item);
         grant(item, FROM);
         item->in_roster = true;
-        changed(cx, fx, item);
+        changed(cx, fx, item, before);
         break;
     case PRESENCE_UNSUBSCRIBE:
         if (item == NULL) break;
         take(item, TO);
         item->ask = false;
-        changed(cx, fx, item);
+        changed(cx, fx, item, before);
         break;
     default: /* unsubscribed */
         goes_on = item != NULL && (item->pending_in != NULL || has(item, FROM));
@@ -100,7 +118,7 @@ void subscription_out_apply(const struct context *cx, struct effects *fx)
         if (has(item, FROM)) presence_to_contact(cx, fx, &contact, false);
         pending_clear(item);
         take(item, FROM);
-        changed(cx, fx, item);
+        changed(cx, fx, item, before);
         break;
     }
     if (!goes_on) {
@@ -125,9 +143,10 @@ static void subscribe_in(const struct context *cx, struct effects *fx, const str
         return;
     }
     if (item != NULL && item->approved) { /* RFC 6121, 3.4.2: approved beforehand; the user is not asked */
+        struct shown before = shown_of(item);
         grant(item, FROM);
         effect_route(fx, stanza_make(STANZA_PRESENCE, PRESENCE_SUBSCRIBED, &cx->user->jid, contact, STR_NONE, STR("")), 0);
-        changed(cx, fx, item);
+        changed(cx, fx, item, before);
         presence_to_contact(cx, fx, contact, true);
         return;
     }
@@ -163,6 +182,7 @@ void subscription_in_apply(const struct context *cx, struct effects *fx)
 {
     struct jid contact = jid_to_bare(cx->arena, &cx->stanza->from);
     struct roster_item *item = roster_find(cx->user, contact.bare);
+    struct shown before = shown_of(item);
     struct stanza *stanza = between_bares(cx, &cx->stanza->from, &cx->stanza->to);
     switch (cx->stanza->type) {
     case PRESENCE_SUBSCRIBE:
@@ -173,7 +193,7 @@ void subscription_in_apply(const struct context *cx, struct effects *fx)
         grant(item, TO);
         item->ask = false;
         to_sessions(cx, fx, stanza);
-        changed(cx, fx, item);
+        changed(cx, fx, item, before);
         break;
     case PRESENCE_UNSUBSCRIBE:
         if (item == NULL || (!has(item, FROM) && item->pending_in == NULL)) break;
@@ -181,14 +201,14 @@ void subscription_in_apply(const struct context *cx, struct effects *fx)
         pending_clear(item);
         take(item, FROM);
         to_sessions(cx, fx, stanza);
-        changed(cx, fx, item);
+        changed(cx, fx, item, before);
         break;
     default: /* unsubscribed */
         if (item == NULL || (!has(item, TO) && !item->ask)) break;
         take(item, TO);
         item->ask = false;
         to_sessions(cx, fx, stanza);
-        changed(cx, fx, item);
+        changed(cx, fx, item, before);
         break;
     }
     stanza_unref(stanza);
