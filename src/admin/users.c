@@ -20,7 +20,7 @@ int request_jid(struct request *rq, const char *text, bool account, struct jid *
 
 static int keys_of(const char *password, struct scram_keys keys[SCRAM_HASHES], struct err *err)
 {
-    if (account_password_check(str_of(password), err) != 0) return -1;
+    if (account_password_check(admin.config, str_of(password), err) != 0) return -1;
     if (scram_keys_make(SCRAM_SHA1, str_of(password), SCRAM_ITERATIONS, &keys[SCRAM_SHA1], err) != 0) return -1;
     return scram_keys_make(SCRAM_SHA256, str_of(password), SCRAM_ITERATIONS, &keys[SCRAM_SHA256], err);
 }

@@ -7,10 +7,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-int account_password_check(struct str password, struct err *err)
+int account_password_check(const struct config *config, struct str password, struct err *err)
 {
-    if (password.n >= ACCOUNT_PASSWORD_MIN) return 0;
-    return err_set(err, ERR_INVALID, "the password has fewer than %d bytes", ACCOUNT_PASSWORD_MIN);
+    int64_t min = config->register_password_min;
+    if (password.n >= (size_t)min) return 0;
+    if (min == 1) return err_set(err, ERR_INVALID, "the password is empty");
+    return err_set(err, ERR_INVALID, "the password has fewer than %lld bytes", (long long)min);
 }
 
 /* ---- made, or given another password ---- */
@@ -18,6 +20,7 @@ struct keys_job {
     char *user, *password;
     struct scram_keys keys[SCRAM_HASHES];
     struct err err;
+    const struct config *config;
     bool create, failed;
     store_done_fn fn;
     void *arg;
@@ -27,7 +30,7 @@ static void keys_work(void *arg)
 {
     struct keys_job *job = arg;
     struct str password = str_of(job->password);
-    job->failed = account_password_check(password, &job->err) != 0;
+    job->failed = account_password_check(job->config, password, &job->err) != 0;
     for (unsigned hash = 0; hash < SCRAM_HASHES && !job->failed; hash++)
         job->failed = scram_keys_make((enum scram_hash)hash, password, SCRAM_ITERATIONS, &job->keys[hash], &job->err) != 0;
     explicit_bzero(job->password, password.n);
@@ -59,6 +62,7 @@ static void keys_start(const struct jid *user, struct str password, bool create,
     struct keys_job *job = x_calloc(1, sizeof(*job));
     job->user = str_dup(user->bare);
     job->password = str_dup(password);
+    job->config = jsm->config;
     job->create = create;
     job->fn = fn;
     job->arg = arg;

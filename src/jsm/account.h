@@ -1,12 +1,12 @@
 /* Accounts made, given a password and removed while the service runs: for in-band registration, ad-hoc administration and the admin API alike. */
 #ifndef SIGNET_JSM_ACCOUNT_H
 #define SIGNET_JSM_ACCOUNT_H
+#include "base/config.h"
 #include "store/store.h"
 #include "xmpp/jid.h"
 
-#define ACCOUNT_PASSWORD_MIN 8
-
-must_check int account_password_check(struct str password, struct err *err);
+/* Whether a password may be set: register.password_min. Any thread. */
+must_check int account_password_check(const struct config *config, struct str password, struct err *err);
 /* Workers only; fn is called on the same worker, never before return. The keys are derived on a pool thread. ERR_EXISTS, ERR_NOT_FOUND,
  * ERR_INVALID (a password that cannot be used). */
 void account_create(const struct jid *user, struct str password, store_done_fn fn, void *arg);

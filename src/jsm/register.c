@@ -90,14 +90,14 @@ struct registration {
     bool counted;
 };
 
-static void registration_end(struct registration *r, struct stanza *take_reply)
+static void registration_end(struct registration *r, struct stanza *take_reply, bool made_one)
 {
     struct c2s *c = c2s_get(r->c2s);
     if (c != NULL)
         deliver_to_stream(c, take_reply);
     else
         stanza_unref(take_reply);
-    c2s_registration_done(r->c2s);
+    c2s_registration_done(r->c2s, made_one);
     stanza_unref(r->iq);
     arena_free(r->arena);
     free(r);
@@ -107,7 +107,7 @@ static void registration_refuse(struct registration *r, const char *condition, c
 {
     metric_inc(METRIC_REGISTRATIONS_REFUSED);
     if (r->counted) allowance(r->address, true);
-    registration_end(r, stanza_error(r->iq, condition, type, text));
+    registration_end(r, stanza_error(r->iq, condition, type, text), false);
 }
 
 static void registration_made(void *arg, const struct err *err)
@@ -116,7 +116,7 @@ static void registration_made(void *arg, const struct err *err)
     if (err == NULL) {
         metric_inc(METRIC_REGISTRATIONS);
         log_notice("jsm", "the account '%s' was made in-band, from %s", r->user.full.p, r->address);
-        registration_end(r, stanza_result(r->iq, STR("")));
+        registration_end(r, stanza_result(r->iq, STR("")), true);
     } else if (err->code == ERR_EXISTS) {
         registration_refuse(r, "conflict", NULL, "There is an account of this name.");
     } else if (err->code == ERR_INVALID) {
@@ -179,8 +179,16 @@ static void registration_ask(struct registration *r)
 }
 
 /* XEP-0077, 3.1: the fields asked for. */
-static const char form_text[] = "<query xmlns='" NS_REGISTER "'><instructions>Choose a username and a password of at least 8 bytes.</instructions>"
-                                "<username/><password/></query>";
+static struct stanza *registration_form_reply(const struct stanza *iq)
+{
+    struct buf b = {0};
+    buf_adds(&b, "<query xmlns='" NS_REGISTER "'><instructions>Choose a username and a password");
+    if (jsm->config->register_password_min > 1) buf_addf(&b, " of at least %lld bytes", (long long)jsm->config->register_password_min);
+    buf_adds(&b, ".</instructions><username/><password/></query>");
+    struct stanza *reply = stanza_result(iq, buf_str(&b));
+    buf_free(&b);
+    return reply;
+}
 
 /* What is wrong with the request; NULL: nothing, and r->user and r->password are set. */
 static const char *registration_check(struct registration *r, struct str domain, const char **type, const char **text)
@@ -203,11 +211,11 @@ static const char *registration_check(struct registration *r, struct str domain,
     int rc = jid_parse(r->arena, arena_str(r->arena, buf_str(&address)), &r->user, &err);
     buf_free(&address);
     if (rc != 0) return "not-acceptable";
-    *text = "The password has fewer than 8 bytes.";
-    if (account_password_check(form.password, &err) != 0) return "not-acceptable";
     r->password = form.password;
     *text = NULL;
-    return NULL;
+    if (account_password_check(jsm->config, form.password, &err) == 0) return NULL;
+    *text = arena_str(r->arena, str_of(err.text)).p;
+    return "not-acceptable";
 }
 
 void registration_begin(struct c2s *c, struct stanza *take)
@@ -219,11 +227,11 @@ void registration_begin(struct c2s *c, struct stanza *take)
     c2s_peer_address(c, r->address, sizeof(r->address));
     struct str domain = c2s_domain(c);
     if (jid_present(&take->to) && (take->to.local.p != NULL || !str_eq(take->to.domain, domain))) {
-        registration_end(r, stanza_error(take, "service-unavailable", NULL, NULL));
+        registration_end(r, stanza_error(take, "service-unavailable", NULL, NULL), false);
         return;
     }
     if (take->type == IQ_GET) {
-        registration_end(r, stanza_result(take, str_of(form_text)));
+        registration_end(r, registration_form_reply(take), false);
         return;
     }
     const char *type, *text, *condition = registration_check(r, domain, &type, &text);

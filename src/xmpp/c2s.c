@@ -322,10 +322,18 @@ void c2s_send_stanza(struct c2s *c, const struct stanza *s)
     conn_wrote(c->conn);
 }
 
-void c2s_registration_done(uint64_t id)
+/* Who makes accounts for others keeps the stream for the next one, and is long in between. It costs no more than accounts do, which are limited. */
+void c2s_registration_done(uint64_t id, bool account_made)
 {
     struct c2s *c = c2s_get(id);
-    if (c && c->state == C2S_AUTH) c2s_resume(c);
+    if (!c || c->state != C2S_AUTH) return;
+    if (account_made) {
+        uint64_t more_ms = (uint64_t)c2s_shared.config->register_stream_timeout * 1000;
+        c->deadline_ms = worker_now_ms() + more_ms;
+        c->unbound_bytes = 0;
+        worker_timer(&c->timer, more_ms);
+    }
+    c2s_resume(c);
 }
 
 void c2s_write(struct c2s *c, const char *fmt, ...)

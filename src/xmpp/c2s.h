@@ -65,7 +65,8 @@ const char *c2s_tls_version(const struct c2s *c);
 
 /* Ends the wait of on_auth: <success/>, or <failure> with a SASL condition ("not-authorized", "temporary-auth-failure"); ignored when gone. */
 void c2s_auth_result(uint64_t id, const char *failure_condition);
-void c2s_registration_done(uint64_t id); /* the reader goes on; ignored when gone */
+/* The reader goes on; ignored when gone. With an account made, the stream has register.stream_timeout, and c2s.auth_bytes anew, for what comes next. */
+void c2s_registration_done(uint64_t id, bool account_made);
 struct str c2s_domain(const struct c2s *c); /* that the client asked for */
 void c2s_peer_address(const struct c2s *c, char *out, size_t n); /* without the port, for the log */
 void c2s_bound(struct c2s *c, const struct jid *full); /* the bind result itself is sent with c2s_send_stanza; the reader goes on */

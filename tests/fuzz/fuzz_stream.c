@@ -153,7 +153,7 @@ static void register_run(void *arg)
         c2s_send_stanza(c, answer);
         stanza_unref(answer);
     }
-    c2s_registration_done(q->id);
+    c2s_registration_done(q->id, true);
     stanza_unref(q->stanza);
     free(q);
 }

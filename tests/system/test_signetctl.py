@@ -381,7 +381,7 @@ def test_unit_names_the_folders_signetd_uses():
 
 @pytest.fixture
 def real(services):
-    service = services()
+    service = services({"register.password_min": 8})
 
     def run(*words, code=OK, stdin=None):
         result = ctl(*words, stdin=stdin, env={"SIGNET_ADMIN_SOCKET": str(service.options["admin.socket"])})

@@ -1,4 +1,5 @@
 """In-band registration (XEP-0077): accounts made before login, passwords changed, accounts removed; what compliance servers see of it."""
+import time
 import xml.etree.ElementTree as ET
 
 import pytest
@@ -47,8 +48,33 @@ def test_many_on_one_stream(services, direct_tls):
         Client(service, f"user{i}").close()
 
 
+def test_stream_kept_for_the_next(services):
+    """Who has made an account has register.stream_timeout, not c2s.auth_timeout, for the next one or a login."""
+    service = services({**ON, "c2s.auth_timeout": 1, "register.stream_timeout": 4})
+    c = stranger(service)
+    assert request(c, account("one")).get("type") == "result"
+    time.sleep(2)
+    assert request(c, account("two")).get("type") == "result"
+    assert c.next("{http://etherx.jabber.org/streams}error", 20)[0].tag.endswith("connection-timeout")
+    c = stranger(service)
+    assert request(c, "", "get").get("type") == "result"  # nothing made: no longer than others
+    assert c.next("{http://etherx.jabber.org/streams}error", 20)[0].tag.endswith("connection-timeout")
+
+
+def test_password_min(services):
+    """RFC 8265, 4.2.2: not empty; more is a setting."""
+    c = stranger(services(ON))
+    assert condition(request(c, account("romeo", ""))) == "not-acceptable"
+    assert request(c, account("romeo", "x")).get("type") == "result"
+    assert "8 bytes" not in request(c, "", "get").findtext(f"{Q}query/{Q}instructions")
+    strict = stranger(services({**ON, "register.password_min": 8}))
+    assert "8 bytes" in request(strict, "", "get").findtext(f"{Q}query/{Q}instructions")
+    assert condition(request(strict, account("romeo", "1234567"))) == "not-acceptable"
+    assert request(strict, account("romeo", "12345678")).get("type") == "result"
+
+
 def test_refused(services):
-    service = services(ON)
+    service = services({**ON, "register.password_min": 8})
     c = stranger(service)
     assert condition(request(c, "<username>romeo</username>")) == "not-acceptable"
     assert condition(request(c, account("romeo", "short"))) == "not-acceptable"
@@ -82,7 +108,7 @@ def test_off(services):
 
 def test_password(services):
     """3.3: the own password, and nobody else's."""
-    service = services(ON)
+    service = services({**ON, "register.password_min": 8})
     service.user("romeo", "juliet")
     romeo = Client(service, "romeo", "balcony")
     shown = request(romeo, "", "get")

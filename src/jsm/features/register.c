@@ -20,9 +20,9 @@ const char *register_check(const struct context *cx, const char **text)
         *text = "Only the own password can be changed.";
         return "not-allowed";
     }
-    *text = "The password has fewer than 8 bytes.";
-    if (account_password_check(form.password, &err) != 0) return "not-acceptable";
-    return NULL;
+    if (account_password_check(jsm->config, form.password, &err) == 0) return NULL;
+    *text = arena_str(cx->arena, str_of(err.text)).p;
+    return "not-acceptable";
 }
 
 void register_get_apply(const struct context *cx, struct effects *fx)
