@@ -293,9 +293,10 @@ static int tcp_socket(const char *listen_on, struct err *err)
     return err_set(err, ERR_IO, "metrics.listen: cannot listen on %s: %s", listen_on, strerror(e));
 }
 
+/* By poll(): with select(), the default, nobody is served any more once clients hold the first thousand descriptors. */
 static struct MHD_Daemon *http_start(int fd, MHD_AccessHandlerCallback handler, unsigned flags)
 {
-    return MHD_start_daemon(MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_ERROR_LOG | flags, 0, NULL, NULL, handler, NULL, MHD_OPTION_EXTERNAL_LOGGER, on_http_log, NULL,
+    return MHD_start_daemon(MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_POLL | MHD_USE_ERROR_LOG | flags, 0, NULL, NULL, handler, NULL, MHD_OPTION_EXTERNAL_LOGGER, on_http_log, NULL,
                             MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_UNESCAPE_CALLBACK, unescape_later, NULL,
                             MHD_OPTION_NOTIFY_COMPLETED, handler == on_request ? on_completed : NULL, NULL,
                             MHD_OPTION_CONNECTION_LIMIT, MAX_CONNECTIONS, MHD_OPTION_CONNECTION_TIMEOUT, 120u, MHD_OPTION_END);

@@ -18,6 +18,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
@@ -212,6 +213,17 @@ static void stop(struct daemon *d)
     tls_unref(d->tls);
 }
 
+/* Each connection is a descriptor, and what a shell gives by default is soon used up: take all that is allowed. */
+static void raise_descriptors(void)
+{
+    struct rlimit files;
+    if (getrlimit(RLIMIT_NOFILE, &files) != 0 || files.rlim_cur == files.rlim_max) return;
+    rlim_t before = files.rlim_cur;
+    files.rlim_cur = files.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &files) == 0)
+        log_info("signetd", "up to %llu descriptors instead of %llu", (unsigned long long)files.rlim_max, (unsigned long long)before);
+}
+
 int main(int argc, char **argv)
 {
     struct daemon *d = &the_daemon;
@@ -242,6 +254,7 @@ int main(int argc, char **argv)
     sigaddset(&signals, SIGHUP);
     pthread_sigmask(SIG_BLOCK, &signals, NULL);
     signal(SIGPIPE, SIG_IGN);
+    raise_descriptors();
     d->node = node_name(&d->config);
     if (start(d, &err) != 0) {
         log_error("signetd", "cannot start: %s", err.text);
