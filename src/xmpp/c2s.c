@@ -83,13 +83,20 @@ void c2s_register(struct c2s *c)
     worker_timer(&c->timer, c->deadline_ms > now ? c->deadline_ms - now : 0);
 }
 
+/* The last stream has gone from a worker that stops. */
+static void worker_empty(struct c2s_worker *w)
+{
+    imap_free(&w->streams);
+    if (w->door.sized) door_close(&w->door);
+}
+
 void c2s_unregister(struct c2s *c)
 {
     struct c2s_worker *w = c2s_worker();
     worker_timer_cancel(&c->timer);
     c2s_limits_unregister(c);
     imap_del(&w->streams, c->id);
-    if (w->streams.count == 0 && w->closing) imap_free(&w->streams);
+    if (w->streams.count == 0 && w->closing) worker_empty(w);
 }
 
 void c2s_free(struct c2s *c)
@@ -157,7 +164,7 @@ void c2s_peer_address(const struct c2s *c, char *out, size_t n)
 void c2s_end(struct c2s *c, bool graceful, const char *why)
 {
     if (c->state == C2S_CLOSING) return;
-    bool abrupt = c->state == C2S_HANDSHAKE; /* nothing can be said in the middle of a handshake */
+    bool abrupt = c->curt || c->state == C2S_HANDSHAKE; /* nothing can be said in the middle of a handshake */
     c2s_move_to(c, C2S_CLOSING);
     c->graceful = graceful;
     c->why = x_strdup(why);
@@ -239,6 +246,7 @@ void c2s_close_all(const char *condition)
     void *value;
     w->closing = condition;
     while (imap_next(&w->streams, &it, &id, &value)) c2s_close(value, condition, NULL);
+    if (w->streams.count == 0) worker_empty(w);
     xml_parsers_trim();
 }
 

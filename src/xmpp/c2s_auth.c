@@ -303,7 +303,8 @@ void c2s_auth_result(uint64_t id, const char *failure_condition)
     struct c2s *c = c2s_get(id);
     if (!c || c->state != C2S_AUTH_WAIT) return;
     if (failure_condition) {
-        refuse(c, failure_condition);
+        c2s_limits_unverified(c);
+        if (c->state == C2S_AUTH_WAIT) refuse(c, failure_condition);
         return;
     }
     struct str user = c->user.bare;

@@ -5,11 +5,14 @@
  * bucket is overdrawn, the connection is not read until it is level again. TCP passes this on to the client, which sends more slowly without knowing why, and
  * nothing is kept in memory for it. A client that fills the pipe all the same, from one stop to the next without a second's rest, for
  * c2s.rate_patience is no client in a hurry but one that was made to send: it is closed. */
+#include "base/alarm.h"
 #include "base/log.h"
 #include "c2s_private.h"
 #include "xmpp/guard.h"
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #define REST_MS  1000 /* that long below its rate, and a client is a good one again */
 #define LEAST_MS 50   /* of a stop: more often it would cost more than it saves */
@@ -130,7 +133,10 @@ void c2s_limits_begin(struct c2s *c)
     conn_set_peer_timeout(c->conn, (unsigned)config->c2s_peer_timeout * 1000);
     enum guard_answer answer = guard_connect(address);
     c->counted = answer == GUARD_OK;
-    if (answer == GUARD_OK) return;
+    if (answer == GUARD_OK) {
+        c2s_limits_unverified(c);
+        return;
+    }
     const char *text = answer == GUARD_FULL ? "too many connections from this address" : "too many failed logins from this address";
     if (!c->direct_tls) {
         c2s_cut(c, answer == GUARD_FULL ? METRIC_C2S_CUT_CONNECTIONS : METRIC_C2S_CUT_BLOCKED, text);
@@ -139,6 +145,70 @@ void c2s_limits_begin(struct c2s *c)
     metric_inc(answer == GUARD_FULL ? METRIC_C2S_CUT_CONNECTIONS : METRIC_C2S_CUT_BLOCKED);
     log_info("c2s", "%s: refused: %s", c->peer, text);
     c2s_end(c, false, text); /* without TLS nothing can be said, and a handshake would be work */
+}
+
+/* ---- before the login ---- */
+
+/* What a worker has room for: its share of c2s.unauthenticated, and no more than half of the descriptors there are. */
+static unsigned door_room(void)
+{
+    struct rlimit files;
+    uint64_t room = (uint64_t)c2s_shared.config->c2s_unauthenticated;
+    if (room == 0) return 0;
+    if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur != RLIM_INFINITY && room > files.rlim_cur / 2) room = files.rlim_cur / 2;
+    uint64_t share = (room + worker_count() - 1) / worker_count();
+    return share > 0 ? (unsigned)share : 1;
+}
+
+static void crowd_alarm(struct c2s_worker *w)
+{
+    char name[32];
+    bool crowded = w->crowded ? w->door.n > w->door.room / 2 : w->door.n >= w->door.room;
+    if (crowded == w->crowded) return;
+    w->crowded = crowded;
+    snprintf(name, sizeof name, "worker %u", worker_id());
+    if (crowded)
+        alarm_raise(ALARM_UNAUTHENTICATED, name, "%u connections that have not logged in, from %zu addresses; there is room for no more", w->door.n,
+                    w->door.groups.count);
+    else
+        alarm_clear(ALARM_UNAUTHENTICATED, name);
+}
+
+/* A farewell keeps its connection until the peer has it, so not everybody gets one. */
+static void turn_away(struct c2s *c)
+{
+    static const char text[] = "too many connections that have not logged in";
+    struct c2s_worker *w = c2s_worker();
+    if (c->state == C2S_CLOSING) return;
+    metric_inc(METRIC_C2S_CUT_UNAUTHENTICATED);
+    c->turned_away = true;
+    c->curt = ++w->turned_away > w->door.room / 4 + 1 || (c->direct_tls && !c->tls_version);
+    if (c->curt)
+        c2s_end(c, false, text);
+    else
+        c2s_close(c, "resource-constraint", text);
+}
+
+void c2s_limits_unverified(struct c2s *c)
+{
+    char address[64], key[GUARD_KEY_SIZE];
+    struct c2s_worker *w = c2s_worker();
+    c2s_peer_address(c, address, sizeof address);
+    if (c->state == C2S_CLOSING || c->waits.group || !guard_key(address, key)) return;
+    unsigned before = w->door.n;
+    struct door_place *out = door_enter(&w->door, str_of(key), &c->waits);
+    metric_add(METRIC_C2S_UNAUTHENTICATED, (int64_t)w->door.n - before);
+    crowd_alarm(w);
+    if (out) turn_away(CONTAINER_OF(out, struct c2s, waits));
+}
+
+void c2s_limits_verified(struct c2s *c)
+{
+    struct c2s_worker *w = c2s_worker();
+    if (!c->waits.group) return;
+    door_leave(&w->door, &c->waits);
+    metric_add(METRIC_C2S_UNAUTHENTICATED, -1);
+    crowd_alarm(w);
 }
 
 void c2s_limits_register(struct c2s *c)
@@ -152,6 +222,7 @@ void c2s_limits_unregister(struct c2s *c)
 {
     worker_timer_cancel(&c->rate.timer);
     worker_timer_cancel(&c->delay);
+    c2s_limits_verified(c);
 }
 
 void c2s_limits_free(struct c2s *c)
@@ -159,6 +230,7 @@ void c2s_limits_free(struct c2s *c)
     char address[64];
     c2s_peer_address(c, address, sizeof address);
     if (c->counted) guard_disconnect(address);
+    if (c->turned_away) c2s_worker()->turned_away--;
     free(c->identities);
 }
 
@@ -187,14 +259,16 @@ static void on_sweep(struct wheel_timer *timer)
     worker_timer(timer, SWEEP_MS);
 }
 
-void c2s_sweep_start(void)
+void c2s_limits_start(void)
 {
+    struct door *door = &c2s_worker()->door;
+    if (!door->sized) door_open(door, door_room());
     if (worker_id() != 0 || sweeper.fn) return;
     sweeper.fn = on_sweep;
     worker_timer(&sweeper, SWEEP_MS);
 }
 
-void c2s_sweep_stop(void)
+void c2s_limits_stop(void)
 {
     if (worker_id() != 0 || !sweeper.fn) return;
     worker_timer_cancel(&sweeper);

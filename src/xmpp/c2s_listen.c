@@ -120,7 +120,7 @@ int c2s_listen(struct err *err)
 {
     int rc = 0;
     c2s_worker()->closing = NULL;
-    c2s_sweep_start();
+    c2s_limits_start();
     pthread_mutex_lock(&lock);
     for (unsigned i = 0; i < n_addresses && rc == 0; i++) {
         struct c2s_address *a = &addresses[i];
@@ -140,7 +140,7 @@ int c2s_listen(struct err *err)
 
 void c2s_listen_stop(void)
 {
-    c2s_sweep_stop();
+    c2s_limits_stop();
     for (unsigned i = 0; i < n_addresses; i++) {
         struct conn_listener **open = &addresses[i].open[worker_id()];
         if (*open) conn_listener_close(*open);

@@ -7,6 +7,7 @@
 #include "io/conn.h"
 #include "io/worker.h"
 #include "xmpp/c2s.h"
+#include "xmpp/door.h"
 #include "xmpp/sasl.h"
 #include "xmpp/stream.h"
 
@@ -56,6 +57,9 @@ struct c2s {
     bool over; /* on_closed has been called; only the connection's end is awaited */
     bool graceful;
     bool lost; /* the connection went before the stream was closed */
+    struct door_place waits; /* at this worker's door, until the credentials are verified */
+    bool turned_away; /* from there */
+    bool curt; /* at its end the connection is dropped, whatever has been written */
     bool counted; /* among its address's connections */
     bool plain_ok; /* may log in without TLS: c2s.plain_loopback */
     bool disabled; /* the account that is logging in, by its administrator */
@@ -80,6 +84,9 @@ struct c2s {
 
 struct c2s_worker { /* of one worker, touched by no other */
     struct imap streams;
+    struct door door;
+    unsigned turned_away; /* that are not gone yet */
+    bool crowded; /* the alarm stands */
     uint64_t made;
     const char *closing; /* c2s_close_all()'s condition: streams that arrive later get it too */
 };
@@ -120,6 +127,8 @@ void c2s_on_ack(struct c2s *c, const struct xml_element *e);
 
 /* c2s_limits.c */
 void c2s_limits_begin(struct c2s *c); /* after accept; may end the stream */
+void c2s_limits_unverified(struct c2s *c); /* on this worker, with credentials still to come: takes a place at the door; may end this stream, or another */
+void c2s_limits_verified(struct c2s *c); /* or gone: leaves the door */
 void c2s_limits_register(struct c2s *c); /* on this worker's wheel from now on */
 void c2s_limits_unregister(struct c2s *c);
 void c2s_limits_free(struct c2s *c);
@@ -127,8 +136,8 @@ void c2s_cut(struct c2s *c, enum metric_id limit, const char *text); /* policy-v
 void c2s_took_bytes(struct c2s *c, size_t n); /* may stop the reading for a while, or end the stream */
 void c2s_took_stanza(struct c2s *c);
 void c2s_keepalive(struct c2s *c); /* the stream's timer, once it is bound */
-void c2s_sweep_start(void); /* on each worker: forgets old failures now and then */
-void c2s_sweep_stop(void);
+void c2s_limits_start(void); /* on each worker: opens its door; the first one forgets old failures now and then */
+void c2s_limits_stop(void);
 
 /* c2s_auth.c */
 void c2s_delay_over(struct c2s *c); /* in C2S_DELAY: tells the failure */

@@ -92,13 +92,12 @@ bool guard_trusted(const char *address)
     return false;
 }
 
-/* What an address is counted as; false: not at all. */
-static bool address_key(const char *address, char out[INET6_ADDRSTRLEN + 4])
+bool guard_key(const char *address, char out[GUARD_KEY_SIZE])
 {
     unsigned char parsed[16];
     if (guard_trusted(address) || !address_parse(address, parsed)) return false;
     if (!strchr(address, ':')) {
-        snprintf(out, INET6_ADDRSTRLEN + 4, "%.*s", INET6_ADDRSTRLEN, address);
+        snprintf(out, GUARD_KEY_SIZE, "%.*s", INET6_ADDRSTRLEN, address);
         return true;
     }
     memset(parsed + 8, 0, 8);
@@ -208,8 +207,8 @@ static unsigned entry_failed(struct table *t, struct str key, int64_t limit)
 
 enum guard_answer guard_connect(const char *address)
 {
-    char key[INET6_ADDRSTRLEN + 4];
-    if (!address_key(address, key)) return GUARD_OK;
+    char key[GUARD_KEY_SIZE];
+    if (!guard_key(address, key)) return GUARD_OK;
     enum guard_answer answer = GUARD_OK;
     pthread_mutex_lock(&lock);
     struct entry *e = entry_make(&addresses, str_of(key));
@@ -225,8 +224,8 @@ enum guard_answer guard_connect(const char *address)
 
 void guard_disconnect(const char *address)
 {
-    char key[INET6_ADDRSTRLEN + 4];
-    if (!address_key(address, key)) return;
+    char key[GUARD_KEY_SIZE];
+    if (!guard_key(address, key)) return;
     pthread_mutex_lock(&lock);
     struct entry *e = entry_get(&addresses, str_of(key));
     if (e && e->connections > 0 && --e->connections == 0 && e->failures == 0) entry_forget_failures(&addresses, e);
@@ -235,8 +234,8 @@ void guard_disconnect(const char *address)
 
 bool guard_address_blocked(const char *address)
 {
-    char key[INET6_ADDRSTRLEN + 4];
-    if (!address_key(address, key)) return false;
+    char key[GUARD_KEY_SIZE];
+    if (!guard_key(address, key)) return false;
     pthread_mutex_lock(&lock);
     bool blocked = table_blocked(&addresses, str_of(key));
     pthread_mutex_unlock(&lock);
@@ -254,10 +253,10 @@ bool guard_account_blocked(struct str account)
 
 unsigned guard_failed(const char *address, struct str account)
 {
-    char key[INET6_ADDRSTRLEN + 4];
+    char key[GUARD_KEY_SIZE];
     unsigned failures = 0;
     pthread_mutex_lock(&lock);
-    if (address_key(address, key)) entry_failed(&addresses, str_of(key), config->c2s_address_failures);
+    if (guard_key(address, key)) entry_failed(&addresses, str_of(key), config->c2s_address_failures);
     if (account.n) failures = entry_failed(&accounts, account, config->c2s_account_failures);
     pthread_mutex_unlock(&lock);
     return failures;

@@ -9,6 +9,8 @@ void guard_stop(void);
 
 /* address: as c2s_peer_address() gives it. Trusted ones (c2s.trusted_addresses) are neither counted nor blocked. */
 bool guard_trusted(const char *address);
+#define GUARD_KEY_SIZE 64
+bool guard_key(const char *address, char out[GUARD_KEY_SIZE]); /* what an address is counted as; false: not at all */
 enum guard_answer { GUARD_OK, GUARD_FULL, GUARD_BLOCKED };
 enum guard_answer guard_connect(const char *address); /* GUARD_OK: counted until guard_disconnect() */
 void guard_disconnect(const char *address);

@@ -1,6 +1,7 @@
 """Limits, abuse and certificates with a running signetd: what the unit tests of client streams cannot see, because it needs the daemon, its log or its files."""
 import pathlib
 import re
+import resource
 import shutil
 import signal
 import socket
@@ -93,6 +94,88 @@ def test_blocked_account_raises_the_alarm_and_is_served_again(services):
     Client(service, "juliet").close()
     wait_until("the end of the block", lambda: service.metric("login_blocked") == 0, 30)
     Client(service, "romeo").close()
+
+
+# ---- connections that never log in ----
+
+def knock(service, address, times, direct_tls=False):
+    """So many connections from that address, on which nothing is said."""
+    port = service.port_tls if direct_tls else service.port
+    return [socket.create_connection(("127.0.0.1", port), timeout=10 * SLOW, source_address=(address, 0)) for _ in range(times)]
+
+
+def heard(sock):
+    """What is said to one who is sent away: all of it, up to the end of the connection."""
+    sock.settimeout(10 * SLOW)
+    data = b""
+    try:
+        while got := sock.recv(4096):
+            data += got
+    except ConnectionError:
+        pass
+    return data.decode()
+
+
+def active(service):
+    return [a for a in service.get("/v1/alarms")["alarms"] if a["name"] == "unauthenticated-full" and a["active"]]
+
+
+def test_a_flood_of_connections_shuts_out_itself_and_nobody_else(services):
+    service = services({"c2s.unauthenticated": 40})
+    service.user("romeo", "juliet")
+    romeo = Client(service, "romeo")
+    flood = knock(service, "127.0.0.2", 150)
+    wait_until("the limit", lambda: service.metric("c2s_cut_total", limit="unauthenticated") >= 110)
+    assert service.metric("c2s_unauthenticated") <= 40 and active(service)
+    told = heard(flood[-1])  # one of the newcomers; the first who were sent away were told why, the many after them perhaps not
+    assert told == "" or "<resource-constraint xmlns='urn:ietf:params:xml:ns:xmpp-streams'/>" in told and told.endswith("</stream:stream>")
+    for _ in range(5):
+        Client(service, "juliet").close()
+        Client(service, "juliet", direct_tls=False).close()
+    romeo.iq("get", "<ping xmlns='urn:xmpp:ping'/>")
+    before = service.metric("c2s_cut_total", limit="unauthenticated")
+    flood += knock(service, "127.0.0.2", 50, direct_tls=True)
+    wait_until("the limit again", lambda: service.metric("c2s_cut_total", limit="unauthenticated") >= before + 40)
+    Client(service, "juliet").close()
+    for sock in flood:
+        sock.close()
+    wait_until("the end of it", lambda: service.metric("c2s_unauthenticated") == 0 and not active(service))
+    romeo.close()
+
+
+def test_who_came_first_stays_when_all_take_alike(services):
+    service = services({"c2s.unauthenticated": 3}, workers=1)
+    service.user("romeo")
+    early = Client(service, "romeo", login=False)
+    others = knock(service, "127.0.0.3", 1) + knock(service, "127.0.0.4", 1)
+    told = heard(knock(service, "127.0.0.5", 1)[0])
+    assert "<resource-constraint xmlns='urn:ietf:params:xml:ns:xmpp-streams'/>" in told and "too many connections that have not logged in" in told
+    early.login(True)  # and makes room
+    others += knock(service, "127.0.0.5", 1)
+    wait_until("the newcomer", lambda: service.metric("c2s_unauthenticated") == 3)
+    for sock in others:
+        sock.close()
+    early.close()
+
+
+def test_more_than_a_thousand_descriptors(services):
+    """select() knows no descriptor above 1023: nothing may depend on it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard < 4096:
+        pytest.skip("this machine allows too few descriptors")
+    service = services()
+    service.user("romeo")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 8192), hard))
+    socks = []
+    try:
+        socks = knock(service, "127.0.0.2", 1100)
+        wait_until("all of them", lambda: service.metric("c2s_unauthenticated") == 1100)
+        Client(service, "romeo").close()
+        assert service.get("/v1/status")
+    finally:
+        for sock in socks:
+            sock.close()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 # ---- sessions and rosters ----
