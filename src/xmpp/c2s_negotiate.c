@@ -282,6 +282,23 @@ static bool is_bind(const struct stanza *s)
     return s->kind == STANZA_IQ && s->type == IQ_SET && s->n_children == 1 && stanza_child(s, "bind", NS_BIND) != NULL;
 }
 
+/* RFC 6120, 7.1: before a resource is bound nothing may be sent to anybody but the server and the own account. Requests to those are answered, with
+ * an error; for anything else the stream ends (4.9.3.12). */
+static void too_early(struct c2s *c, const struct stanza *s, const char *text)
+{
+    bool to_server = !jid_present(&s->to) || (!s->to.local.p && str_eq(s->to.domain, c->domain));
+    bool to_account = jid_present(&c->user) && !jid_is_full(&s->to) && jid_bare_eq(&s->to, &c->user);
+    if (!stanza_is_request(s) || !(to_server || to_account)) {
+        c2s_close(c, "not-authorized", text);
+        return;
+    }
+    metric_inc(METRIC_C2S_REJECTED);
+    struct stanza *reply = stanza_error(s, "not-authorized", NULL, text);
+    stanza_write(conn_out(c->conn), reply, NULL);
+    conn_wrote(c->conn);
+    stanza_unref(reply);
+}
+
 static void on_stanza(struct c2s *c, const struct xml_element *e)
 {
     const char *condition = NULL;
@@ -300,8 +317,10 @@ static void on_stanza(struct c2s *c, const struct xml_element *e)
         c2s_move_to(c, C2S_BINDING);
         c2s_pause(c);
         c2s_shared.ops->on_bind(c, s);
-    } else {
+    } else if (s) {
+        too_early(c, s, "a resource must be bound first");
         stanza_unref(s);
+    } else {
         c2s_close(c, "not-authorized", "a resource must be bound first");
     }
 }
@@ -312,18 +331,21 @@ static bool is_registration(const struct c2s *c, const struct xml_element *e)
            str_is(e->children[0].ns, "jabber:iq:register");
 }
 
-static void on_registration(struct c2s *c, const struct xml_element *e)
+static void on_stanza_before_login(struct c2s *c, const struct xml_element *e)
 {
     const char *condition = NULL;
     struct err err = {0};
-    struct stanza *s = stanza_from_element(e, &condition, &err);
-    if (!s || !stanza_is_request(s) || jid_present(&s->from)) {
+    struct stanza *s = c->state == C2S_AUTH || c->state == C2S_PLAIN ? stanza_from_element(e, &condition, &err) : NULL;
+    if (!s || jid_present(&s->from)) {
         stanza_unref(s);
         c2s_close(c, "not-authorized", "log in first");
-        return;
+    } else if (is_registration(c, e) && stanza_is_request(s)) {
+        c2s_pause(c);
+        c2s_shared.ops->on_register(c, s);
+    } else {
+        too_early(c, s, "log in first");
+        stanza_unref(s);
     }
-    c2s_pause(c);
-    c2s_shared.ops->on_register(c, s);
 }
 
 static bool is_stanza(const struct xml_element *e)
@@ -378,10 +400,8 @@ static void dispatch(struct c2s *c, const struct xml_element *e)
         c2s_close(c, "unsupported-stanza-type", "an element that is not known here");
     else if (c->state == C2S_READY || c->state == C2S_BOUND)
         on_stanza(c, e);
-    else if (is_registration(c, e))
-        on_registration(c, e);
     else
-        c2s_close(c, "not-authorized", "log in first");
+        on_stanza_before_login(c, e);
 }
 
 static enum xml_next on_element(void *owner, const struct xml_element *e)

@@ -169,7 +169,7 @@ static const struct {
     {HEADER "<a></b>", "not-well-formed"},
     {HEADER "<a:b/>", "bad-namespace-prefix"},
     {HEADER "<message to='romeo@" DOMAIN "'/>", "not-authorized"},
-    {HEADER "<iq type='set' id='1'><bind xmlns='" NS_BIND "'/></iq>", "not-authorized"},
+    {HEADER "<iq type='set' id='1' to='romeo@" DOMAIN "'><bind xmlns='" NS_BIND "'/></iq>", "not-authorized"},
     {HEADER "<enable xmlns='urn:example:sm'/>", "unsupported-stanza-type"},
     {HEADER "<response xmlns='" NS_SASL "'/>", "unsupported-stanza-type"},
 };
