@@ -9,7 +9,8 @@
 
 #define POOL_SIZE  16
 #define KEEP_BYTES (64 * 1024)  /* a buffer larger than this is not kept in the pool */
-#define WORN_BYTES (128 * 1024) /* a parser that has seen this much is freed: its tables only grow */
+#define WORN_BYTES (128 * 1024) /* a parser that has seen this much in one loan is freed: its tables only grow */
+#define PRIMED_BYTES (64 * 1024) /* and one that has seen this much in several is reset */
 #define SLICE      (16 * 1024)
 
 static _Thread_local struct xml_loan *pool;
@@ -35,27 +36,67 @@ static void prepare(struct xml_loan *l)
 static void loan_free(struct xml_loan *l)
 {
     struct buf *buffers[] = {&l->captured, &l->strings, &l->declarations, &l->rewritten,   &l->attrs,
-                             &l->children, &l->scopes,  &l->out_attrs,    &l->out_children};
+                             &l->children, &l->scopes,  &l->out_attrs,    &l->out_children, &l->primed};
     for (size_t i = 0; i < sizeof(buffers) / sizeof(buffers[0]); i++) buf_free(buffers[i]);
     XML_ParserFree(l->expat);
     free(l);
 }
 
+static struct xml_loan *pool_remove(struct xml_loan **at)
+{
+    struct xml_loan *l = *at;
+    *at = l->next;
+    l->next = NULL;
+    pool_size--;
+    return l;
+}
+
+static void pool_add(struct xml_loan *l)
+{
+    l->next = pool;
+    pool = l;
+    pool_size++;
+}
+
+/* As new: nothing fed, no handlers. False: it is good for nothing any more. */
+static bool reset(struct xml_loan *l)
+{
+    if (!XML_ParserReset(l->expat, "UTF-8")) return false;
+    prepare(l);
+    buf_reset(&l->primed);
+    l->synthetic = 0;
+    return true;
+}
+
 struct xml_loan *xml_loan_take(void)
 {
     pthread_once(&salt_once, salt_make);
-    struct xml_loan *l = pool;
-    if (l != NULL) {
-        pool = l->next;
-        pool_size--;
-    } else {
-        l = x_calloc(1, sizeof(*l));
-        l->expat = XML_ParserCreateNS("UTF-8", XML_NAME_SEPARATOR);
-        if (l->expat == NULL) abort(); /* out of memory, as everywhere in base */
+    struct xml_loan **at = &pool;
+    while (*at != NULL && (*at)->primed.len > 0) at = &(*at)->next;
+    if (*at != NULL) return pool_remove(at);
+    if (pool_size == POOL_SIZE) { /* all stand behind some header */
+        struct xml_loan *l = pool_remove(&pool);
+        if (reset(l)) return l;
+        loan_free(l);
     }
+    struct xml_loan *l = x_calloc(1, sizeof(*l));
+    l->expat = XML_ParserCreateNS("UTF-8", XML_NAME_SEPARATOR);
+    if (l->expat == NULL) abort(); /* out of memory, as everywhere in base */
     prepare(l);
-    l->next = NULL;
     return l;
+}
+
+struct xml_loan *xml_loan_take_primed(struct str header)
+{
+    for (struct xml_loan **at = &pool; *at != NULL; at = &(*at)->next)
+        if ((*at)->primed.len == header.n && memcmp((*at)->primed.data, header.p, header.n) == 0) return pool_remove(at);
+    return NULL;
+}
+
+void xml_loan_prime(struct xml_loan *l, struct str header)
+{
+    buf_reset(&l->primed);
+    buf_add_str(&l->primed, header);
 }
 
 static void buffer_trim(struct buf *b)
@@ -81,24 +122,39 @@ void xml_loan_forget(struct xml_loan *l)
     l->declared = 0;
 }
 
-void xml_loan_give(struct xml_loan *l)
+/* What is of one loan only. */
+static void forget_all(struct xml_loan *l)
 {
-    if (l == NULL) return;
-    if (pool_size >= POOL_SIZE || l->fed > WORN_BYTES || !XML_ParserReset(l->expat, "UTF-8")) {
-        loan_free(l);
-        return;
-    }
     xml_loan_forget(l);
     l->closed = false;
     l->status = XML_FED;
     l->why = NULL;
     l->depth = 0;
-    l->synthetic = l->fed = l->last_end = l->captured_at = 0;
+    l->fed = l->last_end = l->captured_at = 0;
     l->data = NULL;
     l->data_at = 0;
-    l->next = pool;
-    pool = l;
-    pool_size++;
+}
+
+void xml_loan_give(struct xml_loan *l)
+{
+    if (l == NULL) return;
+    if (pool_size >= POOL_SIZE || l->fed > WORN_BYTES || !reset(l)) {
+        loan_free(l);
+        return;
+    }
+    forget_all(l);
+    pool_add(l);
+}
+
+void xml_loan_give_between(struct xml_loan *l)
+{
+    if (l->primed.len == 0 || pool_size >= POOL_SIZE || l->synthetic + l->fed > PRIMED_BYTES) {
+        xml_loan_give(l);
+        return;
+    }
+    l->synthetic += l->fed;
+    forget_all(l);
+    pool_add(l);
 }
 
 void xml_parsers_trim(void)

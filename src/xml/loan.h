@@ -1,6 +1,7 @@
 /* Private to src/xml. Expat parsers are lent, not owned: one holds about 10 kB and never forgets a name it has seen, so a stream has one only while a
  * stanza of it is half-read. A loan also carries the scratch memory in which a stanza is collected. One pool per thread; a loan stays on its thread.
- */
+ * Nearly all streams declare the same namespaces, so their synthetic headers are the same bytes: a parser given back between two stanzas keeps standing
+ * behind its header, and the next stream with that header goes on with it. Resetting and reading the header again would cost twice the stanza itself. */
 #ifndef SIGNET_XML_LOAN_H
 #define SIGNET_XML_LOAN_H
 #include <expat.h>
@@ -35,7 +36,8 @@ struct xml_scope_rec {  /* a declaration inside a child, in force */
 struct xml_loan {
     XML_Parser expat;
     struct xml_loan *next; /* in the pool */
-    size_t synthetic;      /* bytes of the synthetic header */
+    struct buf primed;     /* the synthetic header expat has been fed and stands behind, between two stanzas; empty: it is reset */
+    size_t synthetic;      /* bytes fed before the loan began: the synthetic header, and stanzas of former loans */
     size_t fed;
     size_t last_end;  /* where the last complete token ended */
     const char *data; /* the bytes of the present feed call ... */
@@ -61,6 +63,10 @@ struct xml_loan {
 };
 struct xml_loan *xml_loan_take(void);   /* reset, no handlers, nothing fed */
 void xml_loan_give(struct xml_loan *l); /* NULL is a no-op */
+/* For a stream's stanzas. One that stands behind this very header already, handlers and all, or NULL: then take, feed and prime another. */
+struct xml_loan *xml_loan_take_primed(struct str header);
+void xml_loan_prime(struct xml_loan *l, struct str header); /* the header has been fed, the handlers are set */
+void xml_loan_give_between(struct xml_loan *l);             /* expat has used all bytes up to a stanza's end: stays primed unless worn */
 
 /* Feeds bytes in slices small enough for expat's own buffer to stay small. For whole documents only. */
 enum XML_Status xml_loan_parse(struct xml_loan *l, struct str bytes);

@@ -16,7 +16,7 @@
 
 #define SLICE       (16 * 1024)
 #define RENEW_BYTES (64 * 1024)
-#define HEADER_MAX  (4 * 1024) /* of the synthetic header: it is parsed again with each loan */
+#define HEADER_MAX  (4 * 1024) /* of the synthetic header: it is parsed again with loans */
 #define ERROR_REACH 4
 
 const struct xml_limits xml_limits_default = {.stanza_bytes = 256 * 1024, .tag_bytes = 16 * 1024, .depth = 64, .attributes = 64, .children = 256};
@@ -120,15 +120,20 @@ static __attribute__((format(printf, 3, 4))) void fail(struct xml_parser *p, enu
 
 static void loan_begin(struct xml_parser *p)
 {
-    struct xml_loan *l = p->loan = xml_loan_take();
-    l->limits = p->limits;
-    if (p->phase == PHASE_OPEN) { /* before the handlers are set: it was reported once */
-        (void)xml_loan_parse(l, (struct str){p->header, p->header_len});
-        l->synthetic = p->header_len;
-        l->fed = 0;
-        l->depth = 1;
+    struct str header = {p->header, p->header_len};
+    struct xml_loan *l = p->loan = p->phase == PHASE_OPEN ? xml_loan_take_primed(header) : NULL;
+    if (l == NULL) {
+        l = p->loan = xml_loan_take();
+        if (p->phase == PHASE_OPEN) { /* before the handlers are set: it was reported once */
+            (void)xml_loan_parse(l, header);
+            l->synthetic = header.n;
+            l->fed = 0;
+            xml_loan_prime(l, header);
+        }
+        xml_collect_start(l);
     }
-    xml_collect_start(l);
+    l->limits = p->limits;
+    if (p->phase == PHASE_OPEN) l->depth = 1;
 }
 
 /* The bytes [from, to) of the loan, in one piece: where they were fed, or captured. */
@@ -314,7 +319,10 @@ static enum xml_status feed_slice(struct xml_parser *p, const char *data, size_t
     *off += len;
     if (l->fed > l->last_end && !xml_collect_within(l, l->last_end, l->fed, false)) return expat_failed(p);
     if (l->depth > 1 && !xml_collect_within(l, l->fed, l->fed, true)) return expat_failed(p);
-    if (l->depth == 1 && l->fed == l->last_end) loan_end(p);
+    if (l->depth == 1 && l->fed == l->last_end) {
+        xml_loan_give_between(l);
+        p->loan = NULL;
+    }
     return XML_FED;
 }
 

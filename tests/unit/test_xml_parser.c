@@ -513,6 +513,57 @@ static void test_many_streams_at_once(void **state)
     xml_parsers_trim();
 }
 
+/* Streams whose headers declare the same are read by the same expat parsers, one after the other: none may see anything of another, whatever state
+ * the other was left in. */
+static void test_parsers_change_hands(void **state)
+{
+    UNIT_UNUSED(state);
+    static const char *const odd[] = {
+        "<message xmlns:p='urn:p'><p:x xmlns='urn:inner'/></message>", /* declares */
+        "<message><body>half",                                        /* stays open */
+        "<message></presence>",                                       /* not well-formed */
+        "<p:message/>",                                               /* undeclared */
+        "<!-- no -->",                                                /* refused */
+        "</stream:stream>",                                           /* closed */
+        "<message/> \r",                                              /* ends in what may be half a line's end */
+        "<message/>\xc3",                                             /* and in half a letter */
+    };
+    for (size_t i = 0; i < sizeof odd / sizeof odd[0]; i++) {
+        struct reader other, r;
+        reader_start(&other, NULL);
+        reader_start(&r, NULL);
+        reader_feed(&other, STR(HEADER "<iq/>"), 1000, 0);
+        reader_feed(&r, STR(HEADER "<iq/>"), 1000, 0);
+        reader_feed(&other, str_of(odd[i]), 1000, 0);
+        if (i == 1) xml_parser_free(other.p); /* the loan is given back with a stanza half-read */
+        buf_reset(&r.log);
+        reader_feed(&r, STR("<message to='a'><body>b</body></message>"), 1000, 0);
+        assert_int_equal(r.status, XML_FED);
+        assert_string_equal(buf_cstr(&r.log), "element {jabber:client}message {}:to=[a] inner=[<body>b</body>] {jabber:client}body@0+14\n");
+        reader_feed(&r, STR("<p:iq xmlns='urn:inner'/>"), 1000, 0);
+        assert_int_equal(r.status, XML_BAD_NAMESPACE);
+        if (i == 1) other.p = NULL;
+        reader_end(&other);
+        reader_end(&r);
+    }
+    /* Long after the parser has been renewed, positions are still right. */
+    struct reader a, b;
+    reader_start(&a, NULL);
+    reader_start(&b, NULL);
+    reader_feed(&a, STR(HEADER), 1000, 0);
+    reader_feed(&b, STR(HEADER), 1000, 0);
+    for (unsigned i = 0; i < 5000; i++) {
+        struct reader *r = i % 3 == 0 ? &a : &b;
+        buf_reset(&r->log);
+        reader_feed(r, STR("<message to='a'><body>b</body></message>"), i % 7 == 0 ? 0 : 1000, i);
+        assert_int_equal(r->status, XML_FED);
+        assert_string_equal(buf_cstr(&r->log), "element {jabber:client}message {}:to=[a] inner=[<body>b</body>] {jabber:client}body@0+14\n");
+    }
+    reader_end(&a);
+    reader_end(&b);
+    xml_parsers_trim();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -530,6 +581,7 @@ int main(void)
         cmocka_unit_test(test_what_is_rewritten),
         cmocka_unit_test(test_rewriting_is_bounded),
         cmocka_unit_test(test_many_streams_at_once),
+        cmocka_unit_test(test_parsers_change_hands),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     xml_parsers_trim();
