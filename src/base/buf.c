@@ -40,23 +40,6 @@ char *x_strdup(const char *s)
     return str_dup(str_of(s));
 }
 
-struct str str_of(const char *cstr)
-{
-    return cstr != NULL ? (struct str){cstr, strlen(cstr)} : STR_NONE;
-}
-
-bool str_eq(struct str a, struct str b)
-{
-    /* Absent equals only absent: an empty attribute is not a missing one. */
-    if (a.p == NULL || b.p == NULL) return a.p == b.p;
-    return a.n == b.n && memcmp(a.p, b.p, a.n) == 0;
-}
-
-bool str_is(struct str a, const char *cstr)
-{
-    return str_eq(a, str_of(cstr));
-}
-
 char *str_dup(struct str s)
 {
     char *copy = x_malloc(s.n + 1);
@@ -84,41 +67,14 @@ void buf_reset(struct buf *b)
     b->len = 0;
 }
 
-char *buf_reserve(struct buf *b, size_t n)
+char *buf_grow(struct buf *b, size_t n)
 {
-    /* One byte beyond is always there, so that buf_cstr() never moves the data. */
     if (n >= SIZE_MAX / 2 - b->len) memory_gone(n);
-    size_t need = b->len + n + 1;
-    if (need > b->cap) {
-        size_t cap = b->cap != 0 ? b->cap * 2 : 64;
-        while (cap < need) cap *= 2;
-        b->data = x_realloc(b->data, cap);
-        b->cap = cap;
-    }
+    size_t need = b->len + n + 1, cap = b->cap != 0 ? b->cap * 2 : 64;
+    while (cap < need) cap *= 2;
+    b->data = x_realloc(b->data, cap);
+    b->cap = cap;
     return b->data + b->len;
-}
-
-void buf_add(struct buf *b, const void *p, size_t n)
-{
-    if (n == 0) return;
-    memcpy(buf_reserve(b, n), p, n);
-    b->len += n;
-}
-
-void buf_adds(struct buf *b, const char *cstr)
-{
-    buf_add(b, cstr, strlen(cstr));
-}
-
-void buf_add_str(struct buf *b, struct str s)
-{
-    buf_add(b, s.p, s.n);
-}
-
-void buf_addc(struct buf *b, char c)
-{
-    *buf_reserve(b, 1) = c;
-    b->len++;
 }
 
 void buf_addv(struct buf *b, const char *fmt, va_list ap)
