@@ -10,6 +10,7 @@ void verdict_keep(struct kept_verdict *k, const struct verdict *v)
     k->kind = v->kind;
     k->outage = v->outage;
     if (v->stanza != NULL) k->stanza = stanza_ref(v->stanza);
+    if (v->kind == VERDICT_PASS) return; /* nearly all are */
     snprintf(k->condition, sizeof(k->condition), "%s", v->condition != NULL ? v->condition : "undefined-condition");
     snprintf(k->type, sizeof(k->type), "%s", v->type != NULL ? v->type : "");
     if (v->text != NULL) k->text = x_strdup(v->text);
