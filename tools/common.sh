@@ -37,5 +37,5 @@ build() {
     rm -f "$dir.log"
     ninja -C "$dir" -k 0 >"$dir/build.log" 2>&1 || { grep -E 'error|FAILED|warning' -A 3 "$dir/build.log" >&2 || cat "$dir/build.log" >&2; fail "the build in $dir failed"; }
     mkdir -p "$dir/bin"
-    ln -sf ../src/signetd/signetd ../src/signetctl/signetctl ../servers/recorder/signet-recorder "$dir/bin/"
+    ln -sf ../src/signetd/signetd ../src/signetctl/signetctl ../servers/recorder/signet-recorder ../bench/signet-bench "$dir/bin/"
 }

@@ -34,7 +34,7 @@ CALL = re.compile(r'(?<![\w.>])(' + '|'.join(INSTEAD) + r')\s*\(')
 
 def main():
     base = source.root()
-    paths = source.files(base, ['src', 'sdk', 'servers'])
+    paths = source.files(base, ['src', 'sdk', 'servers', 'bench'])
     problems = []
     for path in paths:
         text = source.code(source.read(base, path))

@@ -36,7 +36,7 @@ def check(base, path):
 
 def main():
     base = source.root()
-    paths = source.files(base, ['src', 'sdk', 'servers'], ('.h',))
+    paths = source.files(base, ['src', 'sdk', 'servers', 'bench'], ('.h',))
     problems = []
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         for found in pool.map(lambda path: check(base, path), paths):

@@ -31,13 +31,14 @@ OUTSIDE = {
     'sdk/src': {'base', 'xml'},
     'sdk/examples': set(),
     'servers': {'base'},
+    'bench': {'base'},
 }
 
 # (what is included, who may, why). The first row that matches decides; a header that no row names may be used by all.
 LIBRARIES = [
     (r'uv\.h', ('src/io',), 'libuv is hidden behind io/'),
-    (r'openssl/(evp|hmac|sha|md5|rand|crypto|kdf|params|param_build|core_names|opensslv)\.h', ('src', 'sdk', 'servers'), ''),
-    (r'openssl/.*', ('src/io', 'sdk/src'), "TLS is io/'s; elsewhere only OpenSSL's digests are used (evp, hmac, sha, rand, crypto, kdf)"),
+    (r'openssl/(evp|hmac|sha|md5|rand|crypto|kdf|params|param_build|core_names|opensslv)\.h', ('src', 'sdk', 'servers', 'bench'), ''),
+    (r'openssl/.*', ('src/io', 'sdk/src', 'bench'), "TLS is io/'s; elsewhere only OpenSSL's digests are used (evp, hmac, sha, rand, crypto, kdf)"),
     (r'ares.*\.h', ('src/io',), "DNS is io/'s"),
     (r'microhttpd\.h', ('src/io', 'src/admin'), 'HTTP is served by io/ and admin/'),
     (r'expat(_external)?\.h', ('src/xml',), 'expat is hidden behind xml/'),
@@ -84,7 +85,7 @@ def check_project_header(path, header):
     if target == 'features' and inside(path, 'src/jsm'):
         return f'"{header}": write it as "jsm/{header}"'
     if target not in RANK:
-        return None if target == layer_of(path) or inside(path, 'sdk') or inside(path, 'servers') else f'"{header}" is of no layer ({LAYERS_IN_ORDER})'
+        return None if target == layer_of(path) or inside(path, 'sdk') or inside(path, 'servers') or inside(path, 'bench') else f'"{header}" is of no layer ({LAYERS_IN_ORDER})'
     for folder, allowed in OUTSIDE.items():
         if inside(path, folder):
             names = ' and '.join(sorted(allowed)) if allowed else 'nothing of src/'
@@ -102,7 +103,7 @@ def check_project_header(path, header):
 
 def main():
     base = source.root()
-    paths = source.files(base, ['src', 'sdk', 'servers'])
+    paths = source.files(base, ['src', 'sdk', 'servers', 'bench'])
     problems = []
     for path in paths:
         text = source.code(source.read(base, path), keep_strings=True)
