@@ -16,7 +16,8 @@ must_check struct tls_context *tls_client_new(const char *ca_path, bool verify_h
 struct tls_context *tls_ref(struct tls_context *t);
 void tls_unref(struct tls_context *t);
 /* Makes a self-signed certificate (EC P-256, 397 days, DNS and XmppAddr names of the domains) where the files do not exist; key file mode 0600.
- * *made tells whether it did. */
+ * Where they do, and the certificate is self-signed, it is made anew with the same key when it does not name all domains or ends within 30 days.
+ * *made tells whether one was made. */
 must_check int tls_self_signed(const char *cert_path, const char *key_path, const char *const *domains, unsigned n, bool *made, struct err *err);
 
 #endif

@@ -1,5 +1,6 @@
-/* Self-signed certificates, so that a first start works without any preparation. */
+/* Self-signed certificates, so that a first start works without any preparation, and later ones after a change of the domains. */
 #include "io/tls.h"
+#include "base/log.h"
 #include "io/private.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -12,9 +13,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
-enum { VALID_DAYS = 397, BACKDATE_S = 3600 };
+enum { VALID_DAYS = 397, RENEW_DAYS = 30, BACKDATE_S = 3600 };
 
 static int ssl_err(struct err *err, const char *what)
 {
@@ -156,17 +158,54 @@ static int write_pair(const char *cert_path, const char *key_path, X509 *cert, E
     return rc;
 }
 
+static bool names(X509 *cert, const char *domain)
+{
+    char *ascii = NULL;
+    if (idn2_to_ascii_8z(domain, &ascii, IDN2_NONTRANSITIONAL) != IDN2_OK) return true; /* add_dns() has none for it either */
+    bool found = X509_check_host(cert, ascii, 0, X509_CHECK_FLAG_NEVER_CHECK_SUBJECT, NULL) == 1;
+    idn2_free(ascii);
+    return found;
+}
+
+/* Why a certificate of ours has to be made anew; NULL: it will do. Where somebody has put another's in its place, it is theirs. */
+static const char *outdated(X509 *cert, const char *const *domains, unsigned n)
+{
+    time_t soon = time(NULL) + RENEW_DAYS * 86400L;
+    if (X509_NAME_cmp(X509_get_subject_name(cert), X509_get_issuer_name(cert)) != 0) return NULL;
+    if (X509_cmp_time(X509_get0_notAfter(cert), &soon) < 0) return "it ends soon, or has ended";
+    for (unsigned i = 0; i < n; i++)
+        if (!names(cert, domains[i])) return "it does not name all of server.domains";
+    return NULL;
+}
+
+/* The files' key, when the certificate has to be made anew; NULL: it need not be. What cannot be read here cannot be used either, and who uses it will say
+ * so. A client that trusts the key goes on trusting it. */
+static EVP_PKEY *key_of_outdated(const char *cert_path, const char *key_path, const char *const *domains, unsigned n)
+{
+    FILE *f = fopen(cert_path, "re");
+    X509 *cert = f == NULL ? NULL : PEM_read_X509(f, NULL, NULL, NULL);
+    if (f != NULL) fclose(f);
+    const char *why = cert == NULL ? NULL : outdated(cert, domains, n);
+    X509_free(cert);
+    if (why == NULL) return NULL;
+    f = fopen(key_path, "re");
+    EVP_PKEY *key = f == NULL ? NULL : PEM_read_PrivateKey(f, NULL, NULL, NULL);
+    if (f != NULL) fclose(f);
+    if (key != NULL) log_notice("tls", "%s is made anew, with the same key: %s", cert_path, why);
+    return key;
+}
+
 int tls_self_signed(const char *cert_path, const char *key_path, const char *const *domains, unsigned n, bool *made, struct err *err)
 {
     bool have_cert = access(cert_path, F_OK) == 0;
     bool have_key = access(key_path, F_OK) == 0;
     *made = false;
-    if (have_cert && have_key) return 0;
     /* A key alone is what a start interrupted between the two renames leaves; a certificate alone is somebody's. */
-    if (have_cert) return err_set(err, ERR_CONFLICT, "%s exists, but its key %s does not", cert_path, key_path);
+    if (have_cert && !have_key) return err_set(err, ERR_CONFLICT, "%s exists, but its key %s does not", cert_path, key_path);
     if (n == 0) return err_set(err, ERR_INVALID, "a certificate needs at least one domain (server.domains)");
     ERR_clear_error();
-    EVP_PKEY *key = EVP_EC_gen("P-256");
+    EVP_PKEY *key = have_cert ? key_of_outdated(cert_path, key_path, domains, n) : EVP_EC_gen("P-256");
+    if (have_cert && key == NULL) return 0;
     X509 *cert = key == NULL ? NULL : make_cert(key, domains, n);
     int rc = cert == NULL ? ssl_err(err, key == NULL ? "no key" : "no certificate") : write_pair(cert_path, key_path, cert, key, err);
     X509_free(cert);

@@ -263,6 +263,37 @@ def test_certificate_per_domain_and_reload(services, tmp_path):
     romeo.close()
 
 
+def names_shown(service, name):
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    with context.wrap_socket(socket.create_connection(("127.0.0.1", service.port_tls), timeout=10 * SLOW), server_hostname=name) as tls:
+        text = subprocess.run(["openssl", "x509", "-noout", "-ext", "subjectAltName", "-inform", "DER"], input=tls.getpeercert(True), capture_output=True, check=True)
+    return set(re.findall(r"DNS:([\w.-]+)", text.stdout.decode()))
+
+
+def test_self_signed_certificate_names_the_domains_of_today(services):
+    service = services()
+    assert names_shown(service, "example.com") == {"example.com"}
+    service.stop()
+    service.options["server.domains"] = "example.com example.org"
+    service.start()
+    assert names_shown(service, "example.org") == {"example.com", "example.org"}
+    made = (service.dir / "data" / "self-signed.crt").read_text()
+    service.process.send_signal(signal.SIGHUP)
+    wait_until("the reload", lambda: "certificates reloaded" in service.log())
+    assert (service.dir / "data" / "self-signed.crt").read_text() == made
+    # One that ends tomorrow: made anew by a reload, while clients stay.
+    make_pair(service.dir, "short")
+    for ending in ("crt", "key"):
+        shutil.copy(service.dir / f"short.{ending}", service.dir / "data" / f"self-signed.{ending}")
+    service.process.send_signal(signal.SIGHUP)
+    wait_until("the names again", lambda: names_shown(service, "example.org") == {"example.com", "example.org"})
+    wait_until("the log line", lambda: "is made anew, with the same key" in service.log())
+    wait_until("both reloads", lambda: service.log().count("certificates reloaded") == 2)
+    new = subprocess.run(["openssl", "pkey", "-in", service.dir / "data" / "self-signed.key", "-pubout"], capture_output=True, check=True).stdout
+    assert new == subprocess.run(["openssl", "pkey", "-in", service.dir / "short.key", "-pubout"], capture_output=True, check=True).stdout
+
+
 def test_one_file_of_two_is_an_error(services, tmp_path):
     make_pair(tmp_path, "example.com")
     (tmp_path / "example.com.key").unlink()

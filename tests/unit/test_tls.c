@@ -19,14 +19,14 @@ static X509 *read_cert(const char *path)
 
 static void test_self_signed(void **state)
 {
-    static const char *const other[] = {"other.example"};
+    static const char *const same[] = {"b\xc3\xbc" "cher.example", "localhost"};
     struct stat st;
     struct err err;
     bool made = true;
     UNIT_UNUSED(state);
     assert_int_equal(stat(io_key, &st), 0);
     assert_int_equal(st.st_mode & 0777, 0600);
-    assert_int_equal(tls_self_signed(io_cert, io_key, other, 1, &made, &err), 0);
+    assert_int_equal(tls_self_signed(io_cert, io_key, same, 2, &made, &err), 0);
     assert_false(made); /* what exists is kept */
     X509 *cert = read_cert(io_cert);
     assert_int_equal(X509_check_host(cert, "localhost", 0, 0, NULL), 1);
@@ -52,6 +52,64 @@ static void test_self_signed(void **state)
     assert_int_equal(xmpp, 2);
     GENERAL_NAMES_free(names);
     X509_free(cert);
+}
+
+/* Changes what io_cert says, signed with its own key. */
+static void rewrite(long ends_in_days, const char *issuer)
+{
+    X509 *cert = read_cert(io_cert);
+    FILE *f = fopen(io_key, "r");
+    EVP_PKEY *key = PEM_read_PrivateKey(f, NULL, NULL, NULL);
+    fclose(f);
+    X509_gmtime_adj(X509_getm_notAfter(cert), ends_in_days * 86400);
+    X509_NAME *name = X509_NAME_new();
+    if (issuer != NULL) {
+        assert_int_equal(X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_UTF8, (const unsigned char *)issuer, -1, -1, 0), 1);
+        X509_set_issuer_name(cert, name);
+    }
+    assert_true(X509_sign(cert, key, EVP_sha256()) > 0);
+    f = fopen(io_cert, "w");
+    assert_int_equal(PEM_write_X509(f, cert), 1);
+    fclose(f);
+    X509_NAME_free(name);
+    EVP_PKEY_free(key);
+    X509_free(cert);
+}
+
+/* A domain more, or the end near: a new certificate with the old key; not in place of one that somebody else issued. The last one of the run. */
+static void test_self_signed_anew(void **state)
+{
+    static const char *const more[] = {"localhost", "b\xc3\xbc" "cher.example", "verona.example"};
+    struct err err;
+    bool made;
+    UNIT_UNUSED(state);
+    X509 *before = read_cert(io_cert);
+    assert_int_equal(tls_self_signed(io_cert, io_key, more, 3, &made, &err), 0);
+    assert_true(made);
+    X509 *cert = read_cert(io_cert);
+    for (int i = 0; i < 3; i++) assert_int_equal(X509_check_host(cert, i == 1 ? "xn--bcher-kva.example" : more[i], 0, 0, NULL), 1);
+    assert_int_equal(EVP_PKEY_eq(X509_get0_pubkey(before), X509_get0_pubkey(cert)), 1);
+    X509_free(before);
+    X509_free(cert);
+    struct stat st;
+    assert_int_equal(stat(io_key, &st), 0);
+    assert_int_equal(st.st_mode & 0777, 0600);
+    assert_int_equal(tls_self_signed(io_cert, io_key, more, 2, &made, &err), 0);
+    assert_false(made); /* one less does not matter */
+
+    rewrite(31, NULL);
+    assert_int_equal(tls_self_signed(io_cert, io_key, more, 3, &made, &err), 0);
+    assert_false(made);
+    rewrite(29, NULL);
+    assert_int_equal(tls_self_signed(io_cert, io_key, more, 3, &made, &err), 0);
+    assert_true(made);
+    rewrite(1, "Verona Trust");
+    static const char *const foreign[] = {"elsewhere.example"};
+    assert_int_equal(tls_self_signed(io_cert, io_key, foreign, 1, &made, &err), 0);
+    assert_false(made);
+    struct tls_context *context = tls_server_new(io_cert, io_key, NULL, &err);
+    assert_non_null(context);
+    tls_unref(context);
 }
 
 static void test_refusals(void **state)
@@ -162,6 +220,7 @@ int main(void)
         cmocka_unit_test(test_self_signed),
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_handshakes),
+        cmocka_unit_test(test_self_signed_anew),
     };
     return cmocka_run_group_tests(tests, group_setup, group_teardown);
 }
