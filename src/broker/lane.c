@@ -121,19 +121,40 @@ static struct lane *lane_get(struct lane_set *set, struct str key)
     return lane;
 }
 
-void lane_enter(struct lane_set *set, struct str key, struct lane_entry *entry)
+/* Before the node given. */
+static void lane_insert(struct lane *lane, struct list *before, struct lane_entry *entry)
 {
-    struct lane *lane = lane_get(set, key);
     assert(entry->lane == NULL);
     entry->lane = lane;
     entry->asked = entry->more = entry->quiet = false;
-    entry->told = list_empty(&lane->entries);
+    entry->told = lane->entries.next == before;
     list_init(&entry->asks);
-    list_push_back(&lane->entries, &entry->node);
-    set->entries++;
+    list_push_back(before, &entry->node);
+    lane->set->entries++;
     uint64_t limit = entry_limit(entry);
     entry->reach = entry_bound(entry);
     if (limit < entry->reach) entry->reach = limit;
+}
+
+void lane_enter(struct lane_set *set, struct str key, struct lane_entry *entry)
+{
+    struct lane *lane = lane_get(set, key);
+    entry->first = false;
+    lane_insert(lane, &lane->entries, entry);
+}
+
+void lane_enter_first(struct lane_set *set, struct str key, struct lane_entry *entry)
+{
+    struct lane *lane = lane_get(set, key);
+    struct list *before = lane->entries.next;
+    while (before != &lane->entries && entry_of(before)->first) before = before->next;
+    entry->first = true;
+    if (before != &lane->entries && before == lane->entries.next) entry_of(before)->told = false;
+    lane_insert(lane, before, entry);
+    lane->busy++;
+    lane_update(lane, before);
+    lane_tell(lane);
+    lane_exit(lane);
 }
 
 bool lane_is_head(const struct lane_entry *entry) { return entry->lane == NULL || entry->lane->entries.next == &entry->node; }

@@ -30,12 +30,15 @@ struct lane_entry {
     struct list asks;
     uint32_t stage;
     uint64_t reach; /* private: those behind may send at places below it */
-    bool asked, more, quiet, told; /* private */
+    bool asked, more, quiet, told, first; /* private */
     /* The entry has become head of its lane: waiting effects may be applied. Called from lane_leave of the one ahead (never before return of lane_enter).
      * May call lane_leave. */
     void (*on_head)(struct lane_entry *entry);
 };
 void lane_enter(struct lane_set *set, struct str key, struct lane_entry *entry); /* at the tail of that key's lane, which is made when needed */
+/* Ahead of all that are in the lane but those that came in this way. What they have sent is sent; the one that was head becomes it anew (on_head is called)
+ * once this one has left. */
+void lane_enter_first(struct lane_set *set, struct str key, struct lane_entry *entry);
 bool lane_is_head(const struct lane_entry *entry);
 void lane_leave(struct lane_entry *entry); /* its effect is done (or it died); the next becomes head; no-op when in no lane */
 void lane_stage(struct lane_entry *entry, uint32_t stage); /* the entry has gone on to this stage; lets those behind send */

@@ -356,7 +356,7 @@ static void again_loaded(struct user_wait *wait)
         return;
     }
     in->lane.on_head = incoming_on_head;
-    lane_enter(&in->user->receiving, in->stanza->from.bare, &in->lane);
+    lane_enter_first(&in->user->receiving, in->stanza->from.bare, &in->lane); /* all others there came after it */
     lane_stage(&in->lane, in->stage = 1);
     incoming_choose(in);
 }

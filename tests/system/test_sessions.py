@@ -174,6 +174,31 @@ def test_an_outage_in_the_flush_keeps_the_order(stage):
     assert bodies(again) == []
 
 
+def test_unacknowledged_is_not_overtaken(stage):
+    """XEP-0198: what a session had not acknowledged when it ended goes to another one, or the store, ahead of what was on its way to it."""
+    service, keeper = stage(["es_IN", "e_OFFLINE"])
+    romeo, juliet = Client(service, "romeo", "balcony"), Client(service, "juliet", "garden")
+    juliet.send("<enable xmlns='urn:xmpp:sm:3' resume='true'/>")
+    juliet.next("{urn:xmpp:sm:3}enabled")
+    for body in ("one", "two"):
+        romeo.message("juliet@example.com", body)
+        juliet.next_message(body=body)
+    keeper.holds = lambda e: e.body == "three"
+    romeo.message("juliet@example.com", "three")
+    (asked,) = keeper.waiting(1)
+    keeper.holds = lambda e: e.body in ("one", "two")
+    service.request("DELETE", f"/v1/sessions/{quote(juliet.jid)}")
+    one, two = keeper.waiting(3)[1:]
+    assert [e.name for e in (asked, one, two)] == ["es_IN", "e_OFFLINE", "e_OFFLINE"]
+    keeper.release([asked])
+    time.sleep(0.3 * SLOW)
+    keeper.holds = lambda e: False
+    keeper.release([two])
+    keeper.release([one])
+    wait_until("three in the store", lambda: service.metric("offline_stored_total") == 3)
+    assert bodies(Client(service, "juliet", "orchard")) == ["one", "two", "three"]
+
+
 def test_one_refused_is_not_asked_again(stage):
     """Two sessions get the message; one is refused it, the other one goes: the sender is told, and the first is not asked for again."""
     service, keeper = stage(["es_IN"])

@@ -87,6 +87,36 @@ static void test_pipelined(void **state)
     lane_set_free(&set);
 }
 
+static void test_first_goes_ahead(void **state)
+{
+    (void)state;
+    struct lane_set set = {0};
+    struct place a, b, again[2];
+    forget_order();
+    enter(&set, &a, 'a');
+    enter(&set, &b, 'b');
+    assert_true(ask(&a, 0));
+    for (int i = 0; i < 2; i++) { /* in the order in which they come */
+        again[i] = (struct place){.name = (char)('y' + i), .entry.on_head = on_head, .ask.send_now = on_send, .leaves_as_head = true};
+        lane_enter_first(&set, STR("romeo juliet"), &again[i].entry);
+        lane_stage(&again[i].entry, 1);
+    }
+    assert_true(lane_is_head(&again[0].entry) && !lane_is_head(&a.entry));
+    assert_false(ask(&b, 0)); /* a has sent, those ahead of it have not */
+    assert_false(ask(&again[1], 0));
+    assert_true(ask(&again[0], 0));
+    assert_string_equal(order, "SaSyszsb");
+    lane_ask_done(&a.ask);
+    lane_ask_done(&b.ask);
+    lane_ask_done(&again[0].ask);
+    lane_ask_done(&again[1].ask);
+    forget_order();
+    a.leaves_as_head = b.leaves_as_head = true;
+    lane_leave(&again[0].entry);
+    assert_string_equal(order, "hzhahb"); /* a was head before: it is told anew */
+    lane_set_free(&set);
+}
+
 static void test_unasked_stands_before_its_stage(void **state)
 {
     (void)state;
@@ -262,6 +292,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_pipelined),
+        cmocka_unit_test(test_first_goes_ahead),
         cmocka_unit_test(test_unasked_stands_before_its_stage),
         cmocka_unit_test(test_skipped_middle_holds_back_nothing_and_lets_nothing_past),
         cmocka_unit_test(test_more_keeps_a_fan_out_together),
