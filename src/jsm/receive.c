@@ -325,7 +325,7 @@ void receive_parcel(struct parcel *take)
 {
     struct stanza *s = take->stanza;
     if (s->to.local.p == NULL) { /* a resource of the server itself has nothing; results and errors it gets end here */
-        bool answered = stanza_is_request(s) && (take->flags & (PARCEL_COPY | PARCEL_NO_EVENTS)) == 0;
+        bool answered = (stanza_is_request(s) || s->kind == STANZA_MESSAGE) && (take->flags & (PARCEL_COPY | PARCEL_NO_EVENTS)) == 0;
         if (answered) incoming_send_back(stanza_error(s, "service-unavailable", NULL, NULL));
         ticket_done(take->ticket);
         stanza_unref(s);

@@ -198,8 +198,7 @@ static int best_priority(const struct user *u)
     return best;
 }
 
-#define MAX_SESSIONS 256
-static unsigned to_bare(const struct incoming *in, struct session *chosen[MAX_SESSIONS])
+static unsigned to_bare(const struct incoming *in, struct session **chosen)
 {
     const struct stanza *s = in->stanza;
     unsigned n = 0;
@@ -208,7 +207,7 @@ static unsigned to_bare(const struct incoming *in, struct session *chosen[MAX_SE
     LIST_EACH(node, &in->user->sessions)
     {
         struct session *session = CONTAINER_OF(node, struct session, node);
-        if (n < MAX_SESSIONS && takes(s, session, best)) chosen[n++] = session;
+        if (takes(s, session, best)) chosen[n++] = session;
     }
     return n;
 }
@@ -227,6 +226,14 @@ static void delay_stamp(struct incoming *in)
     stanza_unref(in->stanza);
     in->stanza = stamped;
     in->came_wall_ms = 0;
+}
+
+#define FEW_SESSIONS 16 /* those of most users: no memory is allocated */
+static unsigned sessions_of(const struct user *u)
+{
+    unsigned n = 0;
+    LIST_EACH(node, &u->sessions) n++;
+    return n;
 }
 
 static unsigned without_refused(const struct incoming *in, struct session **chosen, unsigned n)
@@ -266,8 +273,8 @@ void incoming_choose(struct incoming *in)
     }
     const struct stanza *s = in->stanza;
     if (wait_for_flush(in, flush_over)) return;
-    struct session *chosen[MAX_SESSIONS];
-    unsigned n = 0;
+    unsigned n = 0, most = sessions_of(in->user);
+    struct session *few[FEW_SESSIONS], **chosen = most <= FEW_SESSIONS ? few : x_calloc(most, sizeof(*chosen));
     if (jid_is_full(&s->to)) {
         struct session *exact = session_by_resource(in->user, s->to.resource);
         if (exact != NULL && exact->state == SESSION_OPEN && session_takes(exact))
@@ -279,15 +286,14 @@ void incoming_choose(struct incoming *in)
     }
     n = without_refused(in, chosen, n);
     in->behind = n > 0 && is_behind(in, chosen[0]);
-    if (in->behind) {
+    if (n > 0 && !in->behind && in->came_wall_ms != 0) delay_stamp(in);
+    if (in->behind)
         incoming_store(in);
-        return;
-    }
-    if (n > 0 && in->came_wall_ms != 0) delay_stamp(in);
-    if (n > 0)
+    else if (n > 0)
         ask_sessions(in, chosen, n);
     else if (in->n_refused > 0)
         nobody_took_it(in);
     else
         incoming_nobody_there(in);
+    if (chosen != few) free(chosen);
 }

@@ -33,6 +33,7 @@ class State:
         return self.subscription, self.ask, self.approved
 
 
+
 def text_of(row):
     """A row of the store in the table's words."""
     subscription, ask, approved, asked = row
@@ -138,14 +139,18 @@ def outbound(table, scene, kind):
     for row, variant, contact in cells:
         there = Client(scene.service, contact, "client") if variant == "there" else None
         user.got.clear()
-        user.send(f"<presence type='{kind}' to='{contact}@example.com'><status>please</status></presence>")
+        if kind == "removal":
+            user.iq("set", f"<query xmlns='jabber:iq:roster'><item jid='{contact}@example.com' subscription='remove'/></query>")
+        else:
+            user.send(f"<presence type='{kind}' to='{contact}@example.com'><status>please</status></presence>")
         user.iq("get", "<ping xmlns='urn:xmpp:ping'/>")
         settled(scene, "user", *([contact] if variant != "unknown" else []))
         if variant != "unknown":
             went = scene.asked("e_DELIVER", "user", contact)
-            yield row, f"goes on ({variant})", row["goes on"], "yes" if went == [kind] else "no" if not went else f"as {said(went)}"
+            as_sent = "yes" if went == [kind] else "no"
+            yield row, f"goes on ({variant})", row["goes on"], said(went) if kind == "removal" or went not in ([], [kind]) else as_sent
         came = len(pushes(user, contact))
-        yield row, f"pushed to the user's clients ({variant})", "once" if push_expected(row) else "no", {0: "no", 1: "once"}.get(came, f"{came} times")
+        yield row, f"pushed to the user's clients ({variant})", "once" if kind == "removal" or push_expected(row) else "no", {0: "no", 1: "once"}.get(came, f"{came} times")
         if there is not None:
             there.close()
     user.close()

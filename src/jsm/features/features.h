@@ -53,6 +53,7 @@ bool roster_full(const struct user *u, struct str bare, bool listed);
 const char *roster_refuse_full(const struct context *cx, const char **text); /* the condition of that; counted once per stanza */
 /* presence.c */
 void presence_broadcast_apply(const struct context *cx, struct effects *fx);
+const char *presence_directed_check(const struct context *cx, const char **text);
 void presence_directed_apply(const struct context *cx, struct effects *fx);
 void probe_in_apply(const struct context *cx, struct effects *fx);
 void presence_session_gone(struct session *s, struct stanza *unavailable); /* the server's own unavailable presence to all who saw the session */

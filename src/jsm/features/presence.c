@@ -143,6 +143,17 @@ void presence_broadcast_apply(const struct context *cx, struct effects *fx)
     if (priority >= 0 && !took) effect_then(fx, offline_flush, s->id);
 }
 
+/* Each is remembered, so that he learns of the end. */
+const char *presence_directed_check(const struct context *cx, const char **text)
+{
+    const struct session *s = cx->session;
+    bool one_more = cx->stanza->type == PRESENCE_AVAILABLE && map_get(&s->directed, cx->stanza->to.full) == NULL;
+    if (!one_more || s->directed.count < (size_t)jsm->config->c2s_directed_presence) return NULL;
+    metric_inc(METRIC_DIRECTED_OVER_LIMIT);
+    *text = "This session has sent directed presence to as many addresses as this service allows.";
+    return "resource-constraint";
+}
+
 void presence_directed_apply(const struct context *cx, struct effects *fx)
 {
     struct str to = cx->stanza->to.full;
