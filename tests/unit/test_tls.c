@@ -79,7 +79,7 @@ static void rewrite(long ends_in_days, const char *issuer)
 /* A domain more, or the end near: a new certificate with the old key; not in place of one that somebody else issued. The last one of the run. */
 static void test_self_signed_anew(void **state)
 {
-    static const char *const more[] = {"localhost", "b\xc3\xbc" "cher.example", "verona.example"};
+    static const char *const more[] = {"localhost", ("b\xc3\xbc" "cher.example"), "verona.example"};
     struct err err;
     bool made;
     UNIT_UNUSED(state);
