@@ -3,7 +3,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 root=$PWD
 
-packages_build=(gcc meson ninja-build pkg-config python3 libuv1-dev libexpat1-dev libssl-dev libgsasl-dev libidn-dev libidn2-dev
+packages_build=(gcc meson ninja-build pkg-config python3 libuv1-dev libexpat1-dev libssl-dev libgsasl-dev libidn-dev libidn2-dev libunistring-dev
     libsqlite3-dev libmicrohttpd-dev libjansson-dev libinih-dev libsystemd-dev libcurl4-openssl-dev libcmocka-dev)
 packages_run=(python3-slixmpp)
 packages_test=(clang libclang-rt-14-dev python3-pytest libstrophe-dev go-sendxmpp sqlite3 openssl curl man-db)

@@ -1,13 +1,13 @@
 /* JIDs, prepared as they are parsed, so that two that are the same are the same bytes. Nearly all are plain ASCII and take one pass over a table of
- * character classes; the rest goes through stringprep (nodeprep, resourceprep) and IDNA. */
+ * character classes; the rest goes through PRECIS and IDNA. */
 #include "xmpp/jid.h"
 
 #include <arpa/inet.h>
 #include <idn2.h>
 #include <stdlib.h>
 #include <string.h>
-#include <stringprep.h>
 #include "xml/writer.h"
+#include "xmpp/precis.h"
 
 #define PART_MAX  1023
 #define LABEL_MAX 63
@@ -45,22 +45,12 @@ static int check_length(struct str s, const char *part, struct err *err)
     return 0;
 }
 
-/* Runs a stringprep profile. Unassigned code points pass: they are new characters (emoji in resources), not mistakes. */
-static int prep(struct arena *a, struct str text, const Stringprep_profile *profile, const char *part, struct str *out, struct err *err)
+/* What is not all ASCII. */
+static int prep(struct arena *a, struct str text, enum precis_profile profile, const char *part, struct str *out, struct err *err)
 {
-    char work[4 * PART_MAX + 1];
     if (!xml_text_ok(text)) return err_set(err, ERR_INVALID, "the %s of the JID is not UTF-8 text", part);
-    memcpy(work, text.p, text.n);
-    work[text.n] = '\0';
-    int rc = stringprep(work, sizeof(work), 0, profile);
-    if (rc != STRINGPREP_OK) {
-        const char *why = rc == STRINGPREP_CONTAINS_PROHIBITED ? "it has a character that is not allowed there" : stringprep_strerror(rc);
-        return err_set(err, ERR_INVALID, "the %s of the JID cannot be used: %s", part, why);
-    }
-    struct str prepared = str_of(work);
-    if (check_length(prepared, part, err) < 0) return -1;
-    *out = arena_str(a, prepared);
-    return 0;
+    if (precis_enforce(a, profile, text, out, err) < 0) return err_prefix(err, "the %s of the JID cannot be used", part);
+    return check_length(*out, part, err);
 }
 
 int jid_prep_local(struct arena *a, struct str text, struct str *out, struct err *err)
@@ -76,7 +66,7 @@ int jid_prep_local(struct arena *a, struct str text, struct str *out, struct err
         return 0;
     }
     struct str prepared;
-    if (prep(a, text, stringprep_xmpp_nodeprep, "local part", &prepared, err) < 0) return -1;
+    if (prep(a, text, PRECIS_USERNAME_CASE_MAPPED, "local part", &prepared, err) < 0) return -1;
     for (size_t i = 0; i < prepared.n; i++) { /* RFC 7622, 3.3.1, whatever the profile thinks */
         unsigned char c = (unsigned char)prepared.p[i];
         if (c < 0x80 && !ascii_local_ok(c)) return err_set(err, ERR_INVALID, "the local part of the JID has a character that is not allowed there");
@@ -88,7 +78,7 @@ int jid_prep_local(struct arena *a, struct str text, struct str *out, struct err
 int jid_prep_resource(struct arena *a, struct str text, struct str *out, struct err *err)
 {
     if (check_length(text, "resource", err) < 0) return -1;
-    if (!is_ascii(text)) return prep(a, text, stringprep_xmpp_resourceprep, "resource", out, err);
+    if (!is_ascii(text)) return prep(a, text, PRECIS_OPAQUE_STRING, "resource", out, err);
     for (size_t i = 0; i < text.n; i++)
         if (text.p[i] < 0x20 || text.p[i] == 0x7f) return err_set(err, ERR_INVALID, "the resource of the JID has a control character");
     *out = arena_str(a, text);

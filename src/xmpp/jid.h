@@ -1,4 +1,4 @@
-/* JIDs (RFC 7622, prepared with stringprep's nodeprep and resourceprep; the domain with IDNA). Parsing prepares, so equality is byte equality. */
+/* JIDs (RFC 7622, prepared with the PRECIS profiles UsernameCaseMapped and OpaqueString; the domain with IDNA). Parsing prepares, so equality is byte equality. */
 #ifndef SIGNET_XMPP_JID_H
 #define SIGNET_XMPP_JID_H
 #include "base/arena.h"

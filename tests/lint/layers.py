@@ -44,6 +44,7 @@ LIBRARIES = [
     (r'expat(_external)?\.h', ('src/xml',), 'expat is hidden behind xml/'),
     (r'gsasl\.h', ('src/xmpp',), "SASL is xmpp/'s"),
     (r'idn2\.h', ('src/xmpp', 'src/io'), "domain names are prepared by xmpp/ for JIDs and by io/ for certificates"),
+    (r'uni(case|ctype|norm|str)\.h', ('src/xmpp',), "preparing JIDs is xmpp/'s"),
     (r'(stringprep|idna|punycode)\.h', ('src/xmpp',), "preparing JIDs is xmpp/'s"),
     (r'sqlite3\.h', ('src/store', 'servers/recorder'), 'the database is reached through store/'),
     (r'libpq.*\.h', ('src/store',), 'the database is reached through store/'),

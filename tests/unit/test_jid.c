@@ -29,7 +29,7 @@ static void test_good(void **state)
         /* beyond ASCII */
         {"Fu\xc3\x9f"
          "ball@example.com",
-         "fussball@example.com", "fussball@example.com", "fussball", "example.com", NULL},
+         "fu\xc3\x9f" "ball@example.com", "fu\xc3\x9f" "ball@example.com", "fu\xc3\x9f" "ball", "example.com", NULL},
         {"\xc3\x84rger@example.com", "\xc3\xa4rger@example.com", "\xc3\xa4rger@example.com", "\xc3\xa4rger", "example.com", NULL},
         {"a\xcc\x88@x", "\xc3\xa4@x", "\xc3\xa4@x", "\xc3\xa4", "x", NULL},
         {"\xef\xbc\xa1@x", "a@x", "a@x", "a", "x", NULL}, /* fullwidth A */
@@ -181,6 +181,84 @@ static void test_bad(void **state)
     arena_free(a);
 }
 
+/* RFC 7622, 3.3.1 and 3.4.1, by RFC 8264 and 8265; the numbers are those of its examples. full NULL: no JID. */
+static void test_precis(void **state)
+{
+    UNIT_UNUSED(state);
+    static const struct {
+        const char *text, *full;
+    } cases[] = {
+        {"fu\xc3\x9f" "ball@example.com", "fu\xc3\x9f" "ball@example.com"}, /* sharp s stays (RFC 7622, 3.5, 7) */
+        {"\xcf\x80@example.com", "\xcf\x80@example.com"}, /* 8 */
+        {"\xce\xa3@example.com/foo", "\xcf\x83@example.com/foo"}, /* 9: a capital sigma */
+        {"\xcf\x83@example.com/foo", "\xcf\x83@example.com/foo"}, /* 10 */
+        {"\xcf\x82@example.com/foo", "\xcf\x82@example.com/foo"}, /* 11: the final one is another */
+        {"king@example.com/\xe2\x99\x9a", "king@example.com/\xe2\x99\x9a"}, /* 12: a symbol in a resource */
+        {"juliet@example.com/ foo", "juliet@example.com/ foo"}, /* 18, as corrected: a space at the start of a resource */
+        {"henry\xe2\x85\xa3@example.com", NULL}, /* 20: a roman numeral, HasCompat */
+        {"henry@example.com/\xe2\x85\xa3", "henry@example.com/\xe2\x85\xa3"}, /* but not in a resource */
+        {"\xe2\x99\x9a@example.com", NULL}, /* 21: a symbol */
+        {"\xf0\x9f\x93\xb1@example.com", NULL}, /* emoji */
+        {"\xef\xbd\xb1@x", "\xe3\x82\xa2@x"}, /* halfwidth katakana */
+        {"a@x/\xef\xbd\xb1", "a@x/\xef\xbd\xb1"}, /* halfwidth katakana stays in a resource */
+        {"A\xcc\x88@x", "\xc3\xa4@x"}, /* capitals beyond ASCII, composed */
+        {"a@x/A\xcc\x88", "a@x/\xc3\x84"}, /* composed in resources too */
+        {"\xc4\xb0@x", "i\xcc\x87@x"}, /* a capital I with a dot: two characters, as lower case has it */
+        {"a@x/a\xc2\xa0" "b", "a@x/a b"}, /* no-break space in a resource: a space */
+        {"a@x/\xe3\x80\x80", "a@x/ "}, /* ideographic space */
+        {"a\xef\xac\x81@x", NULL}, /* ligature */
+        {"a\xc2\xb2@x", NULL}, /* superscript */
+        {"a\xcd\xb8@x", NULL}, /* unassigned */
+        {"a@x/\xcd\xb8", NULL}, /* unassigned in a resource */
+        {"a@x/\xef\xb7\x90", NULL}, /* noncharacter */
+        {"a\xc2\xad" "b@x", NULL}, /* soft hyphen */
+        {"a@x/\xc2\xad", NULL}, /* and in a resource */
+        {"a@x/\xe2\x80\xa8", NULL}, /* line separator */
+        {"a@x/\xc2\x85", NULL}, /* C1 control */
+        {"\xe1\x84\x92@x", NULL}, /* old hangul */
+        {"\xed\x95\x9c@x", "\xed\x95\x9c@x"}, /* hangul */
+        {"\xd9\x80@x", NULL}, /* tatweel */
+        {"\xe3\x80\x87@x", "\xe3\x80\x87@x"}, /* ideographic zero */
+        {"l\xc2\xb7l@x", "l\xc2\xb7l@x"}, /* middle dot between l and l */
+        {"a\xc2\xb7l@x", NULL}, /* and nowhere else */
+        {"l\xc2\xb7@x", NULL}, /* nor at the end */
+        {"\xcd\xb5\xce\xb1@x", "\xcd\xb5\xce\xb1@x"}, /* greek numeral sign */
+        {"\xcd\xb5" "a@x", NULL}, /* without greek */
+        {"\xd7\x90\xd7\xb3@x", "\xd7\x90\xd7\xb3@x"}, /* geresh */
+        {"\xd7\xb3\xd7\x90@x", NULL}, /* geresh first */
+        {"\xe3\x82\xa2\xe3\x83\xbb@x", "\xe3\x82\xa2\xe3\x83\xbb@x"}, /* katakana dot */
+        {"a\xe3\x83\xbb" "b@x", NULL}, /* katakana dot with latin */
+        {"\xd8\xa7\xd9\xa1@x", "\xd8\xa7\xd9\xa1@x"}, /* arabic-indic digits */
+        {"\xd8\xa7\xd9\xa1\xdb\xb1@x", NULL}, /* mixed with the extended ones */
+        {"\xd8\xa7\xdb\xb1@x", "\xd8\xa7\xdb\xb1@x"}, /* extended ones */
+        {"\xe0\xa4\x95\xe0\xa5\x8d\xe2\x80\x8d\xe0\xa4\xb7@x", "\xe0\xa4\x95\xe0\xa5\x8d\xe2\x80\x8d\xe0\xa4\xb7@x"}, /* joiner behind a virama */
+        {"a\xe2\x80\x8d" "b@x", NULL}, /* joiner elsewhere */
+        {"\xe0\xa4\x95\xe0\xa5\x8d\xe2\x80\x8c\xe0\xa4\xb7@x", "\xe0\xa4\x95\xe0\xa5\x8d\xe2\x80\x8c\xe0\xa4\xb7@x"}, /* non-joiner behind a virama */
+        {"\xd8\xa8\xe2\x80\x8c\xd8\xa8@x", "\xd8\xa8\xe2\x80\x8c\xd8\xa8@x"}, /* non-joiner between joining letters */
+        {"a\xe2\x80\x8c" "b@x", NULL}, /* non-joiner elsewhere */
+        {"\xd8\xa8\xe2\x80\x8c@x", NULL}, /* and at the end */
+        {"\xd7\x90\xd7\x91@x", "\xd7\x90\xd7\x91@x"}, /* hebrew */
+        {"\xd7\x90" "1@x", "\xd7\x90" "1@x"}, /* hebrew, then a digit */
+        {"1\xd7\x90@x", NULL}, /* a digit first */
+        {"a\xd7\x90@x", NULL}, /* hebrew in latin */
+        {"\xd7\x90" "a\xd7\x90@x", NULL}, /* latin in hebrew */
+        {"\xd7\x90\xd6\xb0@x", "\xd7\x90\xd6\xb0@x"}, /* ends in a mark */
+        {"\xd7\x90-@x", NULL}, /* ends in punctuation */
+        {"\xd8\xa7" "1\xd9\xa1@x", NULL}, /* two kinds of digits */
+        {"a@x/a\xd7\x90" "1", "a@x/a\xd7\x90" "1"}, /* resources may mix */
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct arena *a = arena_new(0);
+        struct jid j;
+        struct err err = {0};
+        int rc = jid_parse(a, str_of(cases[i].text), &j, &err);
+        if (rc < 0 && cases[i].full != NULL) fail_msg("%s: %s", cases[i].text, err.text);
+        if (rc == 0 && cases[i].full == NULL) fail_msg("%s is a JID: %s", cases[i].text, j.full.p);
+        if (rc == 0) assert_string_equal(j.full.p, cases[i].full);
+        arena_free(a);
+    }
+}
+
 static void test_lengths(void **state)
 {
     UNIT_UNUSED(state);
@@ -248,6 +326,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_good),
         cmocka_unit_test(test_bad),
+        cmocka_unit_test(test_precis),
         cmocka_unit_test(test_lengths),
         cmocka_unit_test(test_change_and_compare),
     };
