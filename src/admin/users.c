@@ -167,32 +167,18 @@ static int user_password(struct request *rq, struct err *err)
     return waiter_wait(&w, err);
 }
 
-static int set_disabled(struct request *rq, bool disabled, struct err *err)
-{
-    struct jid jid;
-    json_t *account;
-    if (account_of_path(rq, &jid, &account, err) != 0) return -1;
-    bool is = json_is_true(json_object_get(account, "disabled"));
-    json_decref(account);
-    if (is == disabled) return 0; /* so no session of an account that is enabled already ends */
-    struct waiter w = WAITER_INIT;
-    store_account_set_disabled(jid.bare, disabled, waiter_done, &w);
-    if (waiter_wait(&w, err) != 0) return -1;
-    jsm_account_gone(&jid); /* sessions end; what is cached of a disabled or enabled account is read anew */
-    return 0;
-}
-
-static int user_disable(struct request *rq, struct err *err) { return set_disabled(rq, true, err); }
-static int user_enable(struct request *rq, struct err *err) { return set_disabled(rq, false, err); }
-
-static int user_delete(struct request *rq, struct err *err)
+static int change_account(struct request *rq, enum account_change change, struct err *err)
 {
     struct jid jid;
     if (request_jid(rq, rq->parts[0], true, &jid, err) != 0) return -1;
     struct waiter w = WAITER_INIT;
-    account_remove(&jid, 0, waiter_done, &w);
+    account_change(change, &jid, 0, waiter_done, &w);
     return waiter_wait(&w, err);
 }
+
+static int user_disable(struct request *rq, struct err *err) { return change_account(rq, ACCOUNT_DISABLE, err); }
+static int user_enable(struct request *rq, struct err *err) { return change_account(rq, ACCOUNT_ENABLE, err); }
+static int user_delete(struct request *rq, struct err *err) { return change_account(rq, ACCOUNT_REMOVE, err); }
 
 static int session_list(struct request *rq, struct err *err)
 {

@@ -18,7 +18,7 @@ static bool is_secret(const struct xml_node *n)
     if (str_is(n->name, "password")) return str_is(n->ns, NS_REGISTER);
     if (!str_is(n->name, "field") || !str_is(n->ns, NS_DATA)) return false;
     struct str var = xml_node_attr(n, "var");
-    return str_is(var, "password") || str_is(var, "password-verify");
+    return str_is(var, "password") || str_is(var, "password-verify") || str_is(var, "old_password");
 }
 
 /* The next node in document order; below: also into this one's children. */

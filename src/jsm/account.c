@@ -78,6 +78,7 @@ struct removal {
     enum account_change change;
     struct arena *arena;
     struct jid user;
+    struct str resource; /* the only session meant; absent: all */
     uint64_t spare;
     uint32_t home; /* who asked; WORKER_NONE: no worker */
     bool failed;
@@ -118,7 +119,7 @@ static void sessions_close(const struct removal *r, struct user *u)
     uint64_t *ids = user_session_ids(u, &n);
     for (size_t i = 0; i < n; i++) {
         struct session *s = session_get(ids[i]);
-        if (s == NULL || s->id == r->spare || (s->state != SESSION_OPEN && s->state != SESSION_BINDING)) continue;
+        if (s == NULL || s->id == r->spare || (r->resource.p != NULL && !str_eq(r->resource, s->full.resource)) || (s->state != SESSION_OPEN && s->state != SESSION_BINDING)) continue;
         if (r->change == ACCOUNT_END_SESSIONS)
             session_kick(s, "policy-violation", "The session was ended by an administrator.");
         else
@@ -138,6 +139,24 @@ static void removal_stored(void *arg, const struct err *err)
     if (u != NULL && err == NULL) sessions_close(r, u);
     if (err == NULL) log_notice("jsm", "the account '%s' was %s", r->user.full.p, change_names[r->change]);
     removal_finish(r, err);
+}
+
+/* What is so already is left alone: no session of an account that is enabled ends because somebody enables it. */
+static void removal_known(void *arg, const struct store_account *account, const struct err *err)
+{
+    struct removal *r = arg;
+    struct err none;
+    bool disable = r->change == ACCOUNT_DISABLE;
+    if (err == NULL && account == NULL) {
+        err_set(&none, ERR_NOT_FOUND, "there is no account '%s'", r->user.full.p);
+        err = &none;
+    }
+    if (err != NULL || (r->change != ACCOUNT_END_SESSIONS && account->disabled == disable))
+        removal_finish(r, err);
+    else if (r->change == ACCOUNT_END_SESSIONS)
+        removal_stored(r, NULL);
+    else
+        store_account_set_disabled(r->user.bare, disable, removal_stored, r);
 }
 
 static void say(const struct removal *r, const struct jid *contact, enum stanza_type type)
@@ -185,10 +204,8 @@ static void removal_start(struct msg *msg)
     struct removal *r = CONTAINER_OF(msg, struct removal, msg);
     if (r->change == ACCOUNT_REMOVE)
         store_user_load(r->user.bare, removal_loaded, r);
-    else if (r->change == ACCOUNT_END_SESSIONS)
-        removal_stored(r, NULL);
     else
-        store_account_set_disabled(r->user.bare, r->change == ACCOUNT_DISABLE, removal_stored, r);
+        store_account_get(r->user.bare, removal_known, r);
 }
 
 void account_remove(const struct jid *user, uint64_t spare, store_done_fn fn, void *arg) { account_change(ACCOUNT_REMOVE, user, spare, fn, arg); }
@@ -199,6 +216,7 @@ void account_change(enum account_change change, const struct jid *user, uint64_t
     r->change = change;
     r->arena = arena_new(0);
     r->user = jid_to_bare(r->arena, user);
+    if (change == ACCOUNT_END_SESSIONS) r->resource = arena_str(r->arena, user->resource);
     r->spare = spare;
     r->home = worker_id();
     r->fn = fn;

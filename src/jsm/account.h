@@ -17,11 +17,11 @@ void account_set_password(const struct jid *user, struct str password, store_don
 void account_remove(const struct jid *user, uint64_t spare, store_done_fn fn, void *arg);
 enum account_change {
     ACCOUNT_REMOVE,
-    ACCOUNT_DISABLE, /* its sessions end, nobody logs in */
-    ACCOUNT_ENABLE,
-    ACCOUNT_END_SESSIONS, /* not an error when there is none */
+    ACCOUNT_DISABLE, /* its sessions end, nobody logs in; nothing when it is disabled */
+    ACCOUNT_ENABLE, /* nothing when it is enabled */
+    ACCOUNT_END_SESSIONS, /* all, or that of the full JID; not an error when there is none */
 };
-/* The others in the same way; spare only counts for ACCOUNT_REMOVE. */
+/* The others in the same way. */
 void account_change(enum account_change change, const struct jid *user, uint64_t spare, store_done_fn fn, void *arg);
 
 #endif

@@ -5,6 +5,7 @@
 #include "broker/broker.h"
 #include "jsm/csi.h"
 #include "jsm/deliver.h"
+#include "jsm/features/disco.h"
 #include "jsm/jsm.h"
 #include "jsm/receive.h"
 #include "jsm/register.h"
@@ -384,6 +385,7 @@ const struct c2s_ops jsm_c2s_ops = {
     .owner = router_owner,
     .on_auth = on_auth,
     .on_register = registration_begin,
+    .write_features = disco_write_stream_feature,
     .on_bind = on_bind,
     .on_stanza = on_stanza,
     .on_reject = on_reject,

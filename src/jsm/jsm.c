@@ -4,9 +4,11 @@
 #include "base/log.h"
 #include "base/stages.h"
 #include "jsm/deliver.h"
+#include "jsm/features/features.h"
 #include "jsm/receive.h"
 #include "jsm/resume.h"
 #include "jsm/send.h"
+#include "jsm/service.h"
 #include "jsm/ticket.h"
 #include <pthread.h>
 #include <stdatomic.h>
@@ -27,6 +29,8 @@ void jsm_worker_stop(void)
 {
     if (jsm == NULL) return;
     if (jsm->sessions.count > 0) log_warn("jsm", "%zu sessions are left at the end", jsm->sessions.count);
+    adhoc_worker_stop();
+    service_worker_stop();
     tickets_worker_stop();
     resume_worker_stop();
     stages_thread_stop();
@@ -103,7 +107,6 @@ void jsm_trace(uint64_t stanza, void (*fn)(void *arg, const struct stage_view *v
 struct kick_call {
     const struct jid *jid;
     const char *condition, *text;
-    bool account_gone;
     atomic_uint kicked;
 };
 
@@ -114,10 +117,6 @@ static void kick_worker(uint32_t worker, void *arg)
     struct user *u = user_find(call->jid->bare);
     if (u == NULL) return;
     u->refs++;
-    if (call->account_gone) {
-        u->gone = true;
-        map_del(&jsm->users, u->jid.bare); /* the next stanza for this name finds the store's answer, not ours */
-    }
     size_t n;
     uint64_t *ids = user_session_ids(u, &n);
     for (size_t i = 0; i < n; i++) {
@@ -136,12 +135,6 @@ unsigned jsm_kick(const struct jid *jid, const char *condition, const char *text
     struct kick_call call = {.jid = jid, .condition = condition, .text = text};
     worker_each(kick_worker, NULL, &call);
     return atomic_load(&call.kicked);
-}
-
-void jsm_account_gone(const struct jid *user)
-{
-    struct kick_call call = {.jid = user, .condition = "not-authorized", .text = "The account was removed or disabled.", .account_gone = true};
-    worker_each(kick_worker, NULL, &call);
 }
 
 static void stop_reading(uint32_t worker, void *arg)

@@ -34,7 +34,5 @@ struct stage_view {
 void jsm_trace(uint64_t stanza, void (*fn)(void *arg, const struct stage_view *view), void *arg);
 /* Ends a user's sessions (all, or the one of that full JID) with a stream error; returns how many. Non-worker threads; blocks. */
 unsigned jsm_kick(const struct jid *jid, const char *condition, const char *text);
-/* The account was deleted or disabled: sessions end (not-authorized / reset), cached data is dropped, late stanzas find no user. */
-void jsm_account_gone(const struct jid *user);
 
 #endif

@@ -6,7 +6,7 @@
 #include "base/log.h"
 #include "base/metric.h"
 #include "base/stages.h"
-#include "jsm/features/features.h"
+#include "jsm/features/disco.h"
 #include "jsm/incoming.h"
 #include "jsm/ticket.h"
 #include <stdlib.h>
@@ -269,6 +269,12 @@ static void nobody_of_that_name(struct incoming *in)
         struct jid prober = jid_to_bare(a, &s->from);
         router_route(stanza_make(STANZA_PRESENCE, PRESENCE_UNSUBSCRIBED, &in->user->jid, &prober, STR_NONE, STR("")), (struct ticket){0}, PARCEL_COPY);
         arena_free(a);
+    }
+    struct stanza *nothing = (in->parcel->flags & PARCEL_NO_EVENTS) == 0 ? disco_of_nobody(s) : NULL;
+    if (nothing != NULL) {
+        router_route(nothing, (struct ticket){0}, 0);
+        incoming_finish(in);
+        return;
     }
     incoming_reject(in, "service-unavailable");
 }

@@ -316,6 +316,7 @@ static unsigned place_of(const struct session *s, const struct stanza *stanza)
 
 void session_receive(struct session *s, struct stanza *take)
 {
+    s->heard_ms = worker_now_ms();
     struct ticket ticket = ticket_open(s);
     if (s->resume != NULL && resume_came_again(s, take, ticket.number)) {
         stanza_unref(take);

@@ -46,7 +46,11 @@ struct session *session_new(struct user *u, struct c2s *c2s, struct str resource
     return s;
 }
 
-void session_open(struct session *s) { state_move(&session_states, s->full.full.p, &s->state, SESSION_OPEN); }
+void session_open(struct session *s)
+{
+    s->heard_ms = worker_now_ms();
+    state_move(&session_states, s->full.full.p, &s->state, SESSION_OPEN);
+}
 
 struct session *session_get(uint64_t id) { return imap_get(&jsm->sessions, id); }
 

@@ -29,6 +29,7 @@ struct session {
     struct had *had; /* the messages it had as others of its user had; NULL: none */
     struct csi *csi; /* NULL: the client is active (XEP-0352) */
     bool blocking_interested; /* has asked for the block list: gets pushes (XEP-0191) */
+    uint64_t heard_ms; /* when its client sent something last (worker_now_ms) */
     struct map directed; /* JIDs this session sent available presence to and is not subscribed by; value = key's own copy */
     /* sending */
     struct lane_set sending;
@@ -91,6 +92,8 @@ struct user {
     unsigned carbon_next;
     uint64_t last_ms; /* when he was last there (XEP-0012) */
     char *last_status; /* of his logout; NULL: none */
+    uint64_t motd_seen; /* the version of the message of the day that was shown last */
+    bool greeted; /* has been there before */
 };
 
 struct jsm_worker { /* one per worker thread */
@@ -117,6 +120,9 @@ struct roster_item *roster_find(const struct user *u, struct str bare); /* NULL:
 struct roster_item *roster_make(struct user *u, struct str bare); /* found or made (in_roster false) */
 void roster_drop(struct user *u, struct str bare);
 void roster_set_groups(struct roster_item *item, const struct str *groups, unsigned n);
+#define ROSTER_GROUPS_MAX 256
+/* The item as the store has it; all is borrowed, of the item and of groups. */
+struct store_roster_item roster_row(const struct roster_item *item, struct str groups[ROSTER_GROUPS_MAX]);
 void roster_save(struct store_batch *b, struct user *u, const struct roster_item *item); /* a new roster version */
 
 /* ---- sessions ---- */

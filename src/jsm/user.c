@@ -52,12 +52,11 @@ void roster_set_groups(struct roster_item *item, const struct str *groups, unsig
     for (unsigned i = 0; i < n; i++) item->groups[i] = str_dup(groups[i]);
 }
 
-void roster_save(struct store_batch *b, struct user *u, const struct roster_item *item)
+struct store_roster_item roster_row(const struct roster_item *item, struct str groups[ROSTER_GROUPS_MAX])
 {
-    struct str groups[256];
-    unsigned n = item->n_groups < 256 ? item->n_groups : 256;
+    unsigned n = item->n_groups < ROSTER_GROUPS_MAX ? item->n_groups : ROSTER_GROUPS_MAX;
     for (unsigned i = 0; i < n; i++) groups[i] = str_of(item->groups[i]);
-    struct store_roster_item row = {
+    return (struct store_roster_item){
         .jid = str_of(item->jid),
         .name = str_of(item->name),
         .subscription = item->subscription,
@@ -68,6 +67,12 @@ void roster_save(struct store_batch *b, struct user *u, const struct roster_item
         .groups = groups,
         .n_groups = n,
     };
+}
+
+void roster_save(struct store_batch *b, struct user *u, const struct roster_item *item)
+{
+    struct str groups[ROSTER_GROUPS_MAX];
+    struct store_roster_item row = roster_row(item, groups);
     store_batch_roster_set(b, &row, ++u->roster_version);
 }
 
@@ -78,6 +83,8 @@ static void user_fill(struct user *u, const struct store_user *data)
     free(u->last_status);
     u->last_status = data->last_status.p != NULL ? str_dup(data->last_status) : NULL;
     u->last_ms = data->last_ms;
+    u->motd_seen = data->motd_seen;
+    u->greeted = data->greeted;
     blocking_fill(u, data);
     for (size_t i = 0; i < data->n_items; i++) {
         const struct store_roster_item *row = &data->items[i];

@@ -7,6 +7,7 @@
 #include "broker/broker.h"
 #include "io/worker.h"
 #include "jsm/jsm.h"
+#include "jsm/service.h"
 #include "router/route.h"
 #include "signetd/certificates.h"
 #include "store/store.h"
@@ -33,6 +34,7 @@ struct daemon {
     char *node;
     struct tls_context *tls;
     bool check_only, print_config;
+    bool restart; /* set before the signal that stops us */
 };
 
 static void usage(FILE *out)
@@ -161,8 +163,15 @@ static void stop_listening(uint32_t worker, void *arg)
 }
 
 static void ask_reload(void) { kill(getpid(), SIGHUP); }
-static void ask_shutdown(void) { kill(getpid(), SIGTERM); }
-static const struct admin_ops admin_ops = {.reload = ask_reload, .shutdown = ask_shutdown};
+static const struct admin_ops admin_ops = {.reload = ask_reload};
+
+/* A restart is a stop after which the process begins anew, as the same one: what supervises it sees no end. */
+static void stop_service(bool restart)
+{
+    the_daemon.restart = restart;
+    kill(getpid(), SIGTERM);
+}
+static const struct service_ops service_ops = {.stop = stop_service};
 
 /* From the bottom up. What fails says so and nothing is half-started: the process ends. */
 static int start(struct daemon *d, struct err *err)
@@ -176,6 +185,7 @@ static int start(struct daemon *d, struct err *err)
     if (broker_start(config, d->node, boot, err) != 0) return -1;
     if (c2s_start(config, &jsm_c2s_ops, d->tls, err) != 0) return -1;
     if (workers_start((unsigned)config->server_workers, worker_begin, err) != 0) return -1;
+    if (service_start(config, &service_ops, err) != 0) return -1;
     if (admin_compliance_start(d->node, err) != 0) return -1;
     if (listen_everywhere(err) != 0) return -1;
     return admin_start(config, d->node, &admin_ops, err);
@@ -270,5 +280,11 @@ int main(int argc, char **argv)
     free(d->node);
     config_free(&d->config);
     log_stop();
+    if (d->restart) {
+        pthread_sigmask(SIG_UNBLOCK, &signals, NULL);
+        execv("/proc/self/exe", argv);
+        perror("signetd: cannot start again");
+        return 1;
+    }
     return 0;
 }

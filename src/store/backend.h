@@ -8,7 +8,7 @@
 #include "base/arena.h"
 #include "store/store.h"
 
-enum store_step_kind { STEP_ROSTER_SET, STEP_ROSTER_DELETE, STEP_OFFLINE_ADD, STEP_OFFLINE_DELETE, STEP_DOCUMENT_SET, STEP_BLOCKED_SET };
+enum store_step_kind { STEP_ROSTER_SET, STEP_ROSTER_DELETE, STEP_OFFLINE_ADD, STEP_OFFLINE_DELETE, STEP_DOCUMENT_SET, STEP_BLOCKED_SET, STEP_NOTICED };
 struct store_document { /* xml absent: it is deleted */
     struct str area, name, xml;
     unsigned max; /* of the area */
@@ -30,6 +30,7 @@ struct store_step { /* of a batch */
             struct str jid; /* absent: all */
             bool blocked;
         } blocked;
+        uint64_t motd_seen;
     } u;
 };
 struct store_compliance {
@@ -51,6 +52,7 @@ struct store_backend {
 
     int (*account_get)(struct str user, struct arena *a, struct store_account *out, struct err *err); /* look-up */
     int (*account_list)(struct str domain, struct str after, unsigned limit, struct arena *a, struct store_account **out, size_t *n, struct err *err);
+    int (*account_names)(struct str domain, bool disabled, unsigned limit, struct arena *a, struct str **out, size_t *n, uint64_t *total, struct err *err);
     int (*account_create)(struct str user, const struct scram_keys keys[SCRAM_HASHES], uint64_t wall_ms, struct err *err);
     int (*account_set_keys)(struct str user, const struct scram_keys keys[SCRAM_HASHES], struct err *err);
     int (*account_set_disabled)(struct str user, bool disabled, struct err *err);
@@ -63,6 +65,9 @@ struct store_backend {
                         struct err *err);
     int (*document_load)(struct str user, struct str area, struct str name, struct arena *a, struct str *xml, struct err *err); /* look-up */
     int (*batch)(struct str user, const struct store_step *steps, unsigned n, struct err *err);
+
+    int (*notice_load)(struct arena *a, struct store_notice **out, size_t *n, struct err *err);
+    int (*notice_set)(struct str domain, struct str kind, struct str text, bool anew, uint64_t *version, struct err *err);
 
     int (*compliance_load)(int64_t version, struct arena *a, struct store_compliance *out, struct err *err); /* look-up; version 0: the newest */
     int (*compliance_add)(int64_t version, struct str json, struct str by, struct str what, uint64_t wall_ms, struct err *err);

@@ -1,6 +1,7 @@
 /* A request to the store, on its way through the queue. Private to src/store. */
 #ifndef SIGNET_STORE_REQUEST_H
 #define SIGNET_STORE_REQUEST_H
+#include "base/list.h"
 #include "store/backend.h"
 
 struct store_request;
@@ -21,6 +22,10 @@ struct store_request {
     bool failed;
     struct err err; /* when failed */
 };
+/* A zeroed request of the given struct, in an arena of its own. */
+#define REQUEST_NEW(type, its_op) CONTAINER_OF(store_request_new(sizeof(struct type), (its_op)), struct type, r)
+#define REQUEST_OF(request, type) CONTAINER_OF((request), struct type, r)
+struct store_request *store_request_new(size_t size, const struct store_op *op);
 /* Queues it (store.c); it is freed after its done(). */
 void store_request_submit(struct store_request *take);
 void store_request_free(struct store_request *r);

@@ -25,16 +25,12 @@ enum store_op_id {
     OP_COMPLIANCE_SAVE,
 };
 
-/* A zeroed request of the given struct in an arena of its own. */
-#define REQUEST_NEW(type, op_id) CONTAINER_OF(request_new(sizeof(struct type), (op_id)), struct type, r)
-#define REQUEST_OF(request, type) CONTAINER_OF((request), struct type, r)
-
-static struct store_request *request_new(size_t size, enum store_op_id op)
+struct store_request *store_request_new(size_t size, const struct store_op *op)
 {
     struct arena *a = arena_new(0);
     struct store_request *r = arena_zalloc(a, size);
     r->arena = a;
-    r->op = &store_ops[op];
+    r->op = op;
     return r;
 }
 
@@ -65,7 +61,7 @@ static void account_get_done(struct store_request *r)
 
 void store_account_get(struct str user, store_account_fn fn, void *arg)
 {
-    struct account_get *q = REQUEST_NEW(account_get, OP_ACCOUNT_GET);
+    struct account_get *q = REQUEST_NEW(account_get, &store_ops[OP_ACCOUNT_GET]);
     q->user = arena_str(q->r.arena, user);
     q->fn = fn;
     q->arg = arg;
@@ -96,7 +92,7 @@ static void account_list_done(struct store_request *r)
 
 void store_account_list(struct str domain, struct str after, unsigned limit, store_accounts_fn fn, void *arg)
 {
-    struct account_list *q = REQUEST_NEW(account_list, OP_ACCOUNT_LIST);
+    struct account_list *q = REQUEST_NEW(account_list, &store_ops[OP_ACCOUNT_LIST]);
     q->domain = arena_str(q->r.arena, domain);
     q->after = arena_str(q->r.arena, after);
     q->limit = limit;
@@ -167,7 +163,7 @@ static void account_write_release(struct store_request *r)
 
 static struct account_write *account_write_new(enum store_op_id op, struct str user, store_done_fn fn, void *arg)
 {
-    struct account_write *q = REQUEST_NEW(account_write, op);
+    struct account_write *q = REQUEST_NEW(account_write, &store_ops[op]);
     q->user = arena_str(q->r.arena, user);
     q->fn = fn;
     q->arg = arg;
@@ -242,7 +238,7 @@ static void user_load_done(struct store_request *r)
 
 void store_user_load(struct str user, store_user_fn fn, void *arg)
 {
-    struct user_load *q = REQUEST_NEW(user_load, OP_USER_LOAD);
+    struct user_load *q = REQUEST_NEW(user_load, &store_ops[OP_USER_LOAD]);
     q->user = arena_str(q->r.arena, user);
     q->fn = fn;
     q->arg = arg;
@@ -274,7 +270,7 @@ static void offline_load_done(struct store_request *r)
 
 void store_offline_load(struct str user, int64_t after_id, unsigned limit, store_offline_fn fn, void *arg)
 {
-    struct offline_load *q = REQUEST_NEW(offline_load, OP_OFFLINE_LOAD);
+    struct offline_load *q = REQUEST_NEW(offline_load, &store_ops[OP_OFFLINE_LOAD]);
     q->user = arena_str(q->r.arena, user);
     q->after_id = after_id;
     q->limit = limit;
@@ -306,7 +302,7 @@ static void document_load_done(struct store_request *r)
 
 void store_document_load(struct str user, const char *area, struct str name, store_document_fn fn, void *arg)
 {
-    struct document_load *q = REQUEST_NEW(document_load, OP_DOCUMENT_LOAD);
+    struct document_load *q = REQUEST_NEW(document_load, &store_ops[OP_DOCUMENT_LOAD]);
     q->user = arena_str(q->r.arena, user);
     q->area = arena_str(q->r.arena, str_of(area));
     q->name = arena_str(q->r.arena, name);
@@ -348,7 +344,7 @@ static void batch_release(struct store_request *r)
 
 struct store_batch *store_batch_new(struct str user)
 {
-    struct store_batch *b = REQUEST_NEW(store_batch, OP_BATCH);
+    struct store_batch *b = REQUEST_NEW(store_batch, &store_ops[OP_BATCH]);
     b->user = arena_str(b->r.arena, user);
     return b;
 }
@@ -416,6 +412,8 @@ void store_batch_blocked_set(struct store_batch *b, struct str jid, bool blocked
     s->u.blocked.blocked = blocked;
 }
 
+void store_batch_noticed(struct store_batch *b, uint64_t motd_seen) { batch_step(b, STEP_NOTICED)->u.motd_seen = motd_seen; }
+
 void store_batch_commit(struct store_batch *take, store_done_fn fn, void *arg)
 {
     take->fn = fn;
@@ -476,7 +474,7 @@ static void compliance_done(struct store_request *r)
 
 void store_compliance_load(int64_t version, store_text_fn fn, void *arg)
 {
-    struct compliance *q = REQUEST_NEW(compliance, OP_COMPLIANCE_LOAD);
+    struct compliance *q = REQUEST_NEW(compliance, &store_ops[OP_COMPLIANCE_LOAD]);
     q->version = version;
     q->fn = fn;
     q->arg = arg;
@@ -485,7 +483,7 @@ void store_compliance_load(int64_t version, store_text_fn fn, void *arg)
 
 void store_compliance_save(int64_t base, struct str json, struct str by, struct str what, store_text_fn fn, void *arg)
 {
-    struct compliance *q = REQUEST_NEW(compliance, OP_COMPLIANCE_SAVE);
+    struct compliance *q = REQUEST_NEW(compliance, &store_ops[OP_COMPLIANCE_SAVE]);
     q->version = base;
     q->json = arena_str(q->r.arena, json);
     q->by = arena_str(q->r.arena, by);

@@ -236,6 +236,9 @@ static int sqlite_batch(struct str user, const struct store_step *steps, unsigne
         case STEP_BLOCKED_SET:
             rc = sqlite_blocked_set(account, s->u.blocked.jid, s->u.blocked.blocked, err);
             break;
+        case STEP_NOTICED:
+            rc = sqlite_noticed(account, s->u.motd_seen, err);
+            break;
         }
         if (rc != 0) return -1;
     }
@@ -382,6 +385,9 @@ const struct store_backend store_sqlite = {
     .undo = sqlite_undo,
     .account_get = sqlite_account_get,
     .account_list = sqlite_account_list,
+    .account_names = sqlite_account_names,
+    .notice_load = sqlite_notice_load,
+    .notice_set = sqlite_notice_set,
     .account_create = sqlite_account_create,
     .account_set_keys = sqlite_account_set_keys,
     .account_set_disabled = sqlite_account_set_disabled,

@@ -64,6 +64,11 @@ must_check int sqlite_document_load(struct str user, struct str area, struct str
 must_check int sqlite_document_set(int64_t account, const struct store_document *d, struct err *err); /* xml absent: deletes */
 must_check int sqlite_blocked_set(int64_t account, struct str jid, bool blocked, struct err *err); /* jid absent: all, with blocked false */
 must_check int sqlite_blocked_load(int64_t account, struct arena *a, struct str **out, size_t *n, struct err *err);
+must_check int sqlite_account_names(struct str domain, bool disabled, unsigned limit, struct arena *a, struct str **out, size_t *n, uint64_t *total,
+                                    struct err *err);
+must_check int sqlite_noticed(int64_t account, uint64_t motd_seen, struct err *err);
+must_check int sqlite_notice_load(struct arena *a, struct store_notice **out, size_t *n, struct err *err);
+must_check int sqlite_notice_set(struct str domain, struct str kind, struct str text, bool anew, uint64_t *version, struct err *err);
 must_check int sqlite_compliance_load(int64_t version, struct arena *a, struct store_compliance *out, struct err *err);
 must_check int sqlite_compliance_add(int64_t version, struct str json, struct str by, struct str what, uint64_t wall_ms, struct err *err);
 

@@ -103,6 +103,31 @@ int sqlite_account_list(struct str domain, struct str after, unsigned limit, str
     return rc;
 }
 
+int sqlite_account_names(struct str domain, bool disabled, unsigned limit, struct arena *a, struct str **out, size_t *n, uint64_t *total, struct err *err)
+{
+    struct sql_call count = sql_call(SQL_ACCOUNT_COUNT);
+    sql_bind_text(&count, domain);
+    sql_bind_int(&count, disabled);
+    int rc = sql_row(&count, err);
+    if (rc > 0) *total = (uint64_t)sql_int(&count, 0);
+    sql_end(&count);
+    if (rc < 0) return -1;
+
+    struct sql_call q = sql_call(SQL_ACCOUNT_NAMES);
+    sql_bind_text(&q, domain);
+    sql_bind_int(&q, disabled);
+    sql_bind_int(&q, limit);
+    struct buf names = {0};
+    while ((rc = sql_row(&q, err)) > 0) {
+        struct str name = sql_text(&q, 0, a);
+        buf_add(&names, &name, sizeof name);
+    }
+    sql_end(&q);
+    *n = names.len / sizeof **out;
+    *out = sql_rows(&names, a);
+    return rc;
+}
+
 int sqlite_account_create(struct str user, const struct scram_keys keys[SCRAM_HASHES], uint64_t wall_ms, struct err *err)
 {
     const char *at = user.n == 0 ? NULL : memchr(user.p, '@', user.n);

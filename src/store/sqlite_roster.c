@@ -80,6 +80,8 @@ int sqlite_user_load(struct str user, struct arena *a, struct store_user *out, s
         *out = (struct store_user){.exists = sql_int(&q, 5) == 0, .roster_version = (uint64_t)sql_int(&q, 1), .offline_count = (size_t)sql_int(&q, 2)};
         out->last_ms = (uint64_t)sql_int(&q, 3);
         out->last_status = sql_text(&q, 4, a);
+        out->motd_seen = (uint64_t)sql_int(&q, 6);
+        out->greeted = sql_int(&q, 7) != 0;
     }
     sql_end(&q);
     if (found <= 0) return found;

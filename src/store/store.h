@@ -37,6 +37,9 @@ void store_account_touch_logout(struct str user, uint64_t wall_ms, struct str st
 typedef void (*store_accounts_fn)(void *arg, const struct store_account *accounts, size_t n, const struct err *err);
 /* In order of bare JID, those after `after` (absent: from the first); domain absent: all. */
 void store_account_list(struct str domain, struct str after, unsigned limit, store_accounts_fn fn, void *arg);
+typedef void (*store_names_fn)(void *arg, const struct str *users, size_t n, uint64_t total, const struct err *err);
+/* The bare JIDs of a domain's accounts (disabled: of the disabled ones only), at most limit of them, and how many there are in all. */
+void store_account_names(struct str domain, bool disabled, unsigned limit, store_names_fn fn, void *arg);
 
 /* ---- a user's data, loaded when his first session or a stanza for him needs it ---- */
 enum subscription { SUBSCRIPTION_NONE, SUBSCRIPTION_TO, SUBSCRIPTION_FROM, SUBSCRIPTION_BOTH };
@@ -60,6 +63,8 @@ struct store_user {
     struct str last_status; /* of the unavailable presence of the last logout; absent: none */
     const struct str *blocked; /* JIDs of the block list (XEP-0191) */
     size_t n_blocked;
+    uint64_t motd_seen; /* the version of the message of the day that was shown last; 0: none */
+    bool greeted; /* has been there before */
 };
 typedef void (*store_user_fn)(void *arg, const struct store_user *user, const struct err *err);
 void store_user_load(struct str user, store_user_fn fn, void *arg);
@@ -88,8 +93,20 @@ void store_batch_offline_delete(struct store_batch *b, int64_t id);
 /* xml absent: deletes. ERR_LIMIT: the area has max others. */
 void store_batch_document_set(struct store_batch *b, const char *area, struct str name, struct str xml, unsigned max);
 void store_batch_blocked_set(struct store_batch *b, struct str jid, bool blocked); /* jid absent, blocked false: the list is emptied */
+void store_batch_noticed(struct store_batch *b, uint64_t motd_seen); /* he was there, and shown this version of the message of the day */
 void store_batch_commit(struct store_batch *take, store_done_fn fn, void *arg); /* ERR_NOT_FOUND: no such account; fn may be NULL */
 void store_batch_free(struct store_batch *b); /* one that is not committed after all; NULL is a no-op */
+
+/* ---- notices of a domain to its users: kind "motd" or "welcome" (XEP-0133) ---- */
+struct store_notice {
+    struct str domain, kind;
+    struct str text; /* absent: there was one, it was deleted */
+    uint64_t version; /* from 1 */
+};
+typedef void (*store_notices_fn)(void *arg, const struct store_notice *notices, size_t n, const struct err *err);
+void store_notice_load(store_notices_fn fn, void *arg); /* all */
+/* text absent: deletes. anew: it has a new version, and so is new to everybody. fn gets the notice as it is now. */
+void store_notice_set(struct str domain, const char *kind, struct str text, bool anew, store_notices_fn fn, void *arg);
 
 /* ---- compliance configuration: a JSON document per version, written as a whole (broker/profile makes and checks it) ---- */
 typedef void (*store_text_fn)(void *arg, int64_t version, struct str text, const struct err *err); /* version 0, text absent: none yet */

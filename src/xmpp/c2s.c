@@ -143,6 +143,8 @@ void c2s_accept(struct conn *conn, bool direct_tls)
 }
 
 /* "192.0.2.1:52110" and "[2001:db8::1]:5222" without port and brackets; a mapped IPv4 address as IPv4, since that is what one blocks. */
+struct str c2s_lang(const struct c2s *c) { return c->lang[0] != '\0' ? str_of(c->lang) : STR_NONE; }
+
 void c2s_peer_address(const struct c2s *c, char *out, size_t n)
 {
     const char *p = c->peer;

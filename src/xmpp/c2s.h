@@ -28,6 +28,7 @@ struct c2s_ops {
      * c2s_registration_done() or the stream's end. Answers are sent as to a bound stream. Of the stream's end the upper layer hears nothing: it keeps the
      * id. The op takes the stanza. */
     void (*on_register)(struct c2s *c, struct stanza *take);
+    void (*write_features)(struct buf *b); /* of the layer above, once logged in; NULL: none */
     /* A bind request (an iq set), checked; the reader is parked until c2s_bound() or the stream's end. The op takes the stanza. */
     void (*on_bind)(struct c2s *c, struct stanza *take);
     /* A stanza of a bound stream; `from` is as received (absent mostly). May pause the reader. The op takes the stanza. */
@@ -67,6 +68,7 @@ const char *c2s_tls_version(const struct c2s *c);
 void c2s_auth_result(uint64_t id, const char *failure_condition);
 /* The reader goes on; ignored when gone. With an account made, the stream has register.stream_timeout, and c2s.auth_bytes anew, for what comes next. */
 void c2s_registration_done(uint64_t id, bool account_made);
+struct str c2s_lang(const struct c2s *c); /* xml:lang of its stream header; absent: none. Stanzas without one of their own are given it */
 struct str c2s_domain(const struct c2s *c); /* that the client asked for */
 void c2s_peer_address(const struct c2s *c, char *out, size_t n); /* without the port, for the log */
 void c2s_bound(struct c2s *c, const struct jid *full); /* the bind result itself is sent with c2s_send_stanza; the reader goes on */

@@ -94,6 +94,14 @@ static void write_csi(struct buf *b, const void *stream)
     BUF_ADD_LIT(b, "<csi xmlns='" NS_CSI "'/>");
 }
 
+static bool offered_upper(const void *stream) { return offered_bind(stream) && c2s_shared.ops->write_features != NULL; }
+
+static void write_upper(struct buf *b, const void *stream)
+{
+    (void)stream;
+    c2s_shared.ops->write_features(b);
+}
+
 static const struct stream_feature features[] = {
     {NULL, write_limits},
     {offered_starttls, write_starttls},
@@ -103,6 +111,7 @@ static const struct stream_feature features[] = {
     {offered_csi, write_csi},
     {c2s_sm_offered, c2s_sm_write_feature},
     {offered_bind, write_roster_features},
+    {offered_upper, write_upper},
 };
 
 void c2s_write_header(struct c2s *c)

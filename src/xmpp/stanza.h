@@ -60,6 +60,8 @@ struct stanza *stanza_result(const struct stanza *iq, struct str inner);
 /* An error reply (RFC 6120, 8.3): addresses swapped, condition e.g. "not-allowed" with its standard error type (type NULL) or another; text may be NULL.
  * NULL when s is itself of type error or an iq result: nothing may be answered to it. Children of s are not echoed. */
 struct stanza *stanza_error(const struct stanza *s, const char *condition, const char *type, const char *text);
+/* The same, with an application's own condition beside the general one (RFC 6120, 8.3.4). */
+struct stanza *stanza_error_with(const struct stanza *s, const char *condition, const char *type, const char *text, const char *own, const char *own_ns);
 /* The condition of an error stanza ("undefined-condition" when none), its type and text, in the arena. */
 const char *stanza_error_condition(const struct stanza *s);
 const char *stanza_condition_type(const char *condition); /* "cancel", "auth", ... ; NULL: not a defined condition (RFC 6120, 8.3.3) */

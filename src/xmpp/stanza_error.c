@@ -22,6 +22,11 @@ const char *stanza_condition_type(const char *condition)
 
 struct stanza *stanza_error(const struct stanza *s, const char *condition, const char *type, const char *text)
 {
+    return stanza_error_with(s, condition, type, text, NULL, NULL);
+}
+
+struct stanza *stanza_error_with(const struct stanza *s, const char *condition, const char *type, const char *text, const char *own, const char *own_ns)
+{
     static const enum stanza_type of_kind[] = {[STANZA_MESSAGE] = MESSAGE_ERROR, [STANZA_PRESENCE] = PRESENCE_ERROR, [STANZA_IQ] = IQ_ERROR};
     if (stanza_is_error(s) || s->type == IQ_RESULT) return NULL;
     const char *standard = stanza_condition_type(condition);
@@ -35,6 +40,7 @@ struct stanza *stanza_error(const struct stanza *s, const char *condition, const
         if (xml_text_ok(str_of(text))) xml_add_text(&b, str_of(text));
         BUF_ADD_LIT(&b, "</text>");
     }
+    if (own != NULL) buf_addf(&b, "<%s xmlns='%s'/>", own, own_ns);
     BUF_ADD_LIT(&b, "</error>");
     struct stanza *reply = stanza_make(s->kind, of_kind[s->kind], &s->to, &s->from, s->id, buf_str(&b));
     reply->sid = s->sid;

@@ -1,4 +1,4 @@
-/* What extensions keep in the store: documents, the block list, the last logout. */
+/* What extensions keep in the store: documents, the block list, the last logout; notices; names. */
 #include "store_fixture.h"
 
 #define ANN "ann@x.example"
@@ -78,12 +78,102 @@ static void test_logout(void **state)
     assert_int_equal(query_int("SELECT last_status = 'Heading Home' FROM account"), 1);
 }
 
+static void on_notices(void *arg, const struct store_notice *notices, size_t n, const struct err *err)
+{
+    struct answer *a = arg;
+    a->n = n;
+    a->version = n > 0 ? (int64_t)notices[0].version : 0;
+    a->text = n > 0 ? arena_str(a->arena, notices[0].text) : STR_NONE;
+    answered(a, err);
+}
+
+static void set_notice(struct str text, bool anew)
+{
+    store_notice_set(STR("x.example"), "motd", text, anew, on_notices, ask());
+    assert_int_equal(wait_answer(), ERR_NONE);
+}
+
+/* The version grows with each new notice, also over a deletion; an edit keeps it. */
+static void test_notices(void **state)
+{
+    (void)state;
+    store_notice_load(on_notices, ask());
+    assert_int_equal(wait_answer(), ERR_NONE);
+    assert_int_equal(answer.n, 0);
+    set_notice(STR("one"), true);
+    assert_int_equal(answer.version, 1);
+    set_notice(STR("one, corrected"), false);
+    assert_int_equal(answer.version, 1);
+    set_notice(STR_NONE, false);
+    set_notice(STR("two"), true);
+    assert_int_equal(answer.version, 2);
+    store_stop(); /* it is on disk */
+    fixture_start();
+    store_notice_load(on_notices, ask());
+    assert_int_equal(wait_answer(), ERR_NONE);
+    assert_int_equal(answer.n, 1);
+    assert_int_equal(answer.version, 2);
+    assert_true(str_is(answer.text, "two"));
+}
+
+static void test_noticed(void **state)
+{
+    (void)state;
+    assert_int_equal(do_create(ANN), ERR_NONE);
+    assert_int_equal(do_load(ANN), ERR_NONE);
+    assert_false(answer.user.greeted);
+    assert_int_equal(answer.user.motd_seen, 0);
+    struct store_batch *b = store_batch_new(STR(ANN));
+    store_batch_noticed(b, 3);
+    assert_int_equal(do_commit(b), ERR_NONE);
+    b = store_batch_new(STR(ANN));
+    store_batch_noticed(b, 2); /* never back */
+    assert_int_equal(do_commit(b), ERR_NONE);
+    assert_int_equal(do_load(ANN), ERR_NONE);
+    assert_true(answer.user.greeted);
+    assert_int_equal(answer.user.motd_seen, 3);
+}
+
+static void on_names(void *arg, const struct str *users, size_t n, uint64_t total, const struct err *err)
+{
+    struct answer *a = arg;
+    a->n = n;
+    a->version = (int64_t)total;
+    a->text = n > 0 ? arena_str(a->arena, users[0]) : STR_NONE;
+    answered(a, err);
+}
+
+static void names_are(bool disabled, unsigned limit, size_t n, int64_t total, const char *first)
+{
+    store_account_names(STR("x.example"), disabled, limit, on_names, ask());
+    assert_int_equal(wait_answer(), ERR_NONE);
+    assert_int_equal(answer.n, n);
+    assert_int_equal(answer.version, total);
+    if (first != NULL) assert_true(str_is(answer.text, first));
+}
+
+static void test_names(void **state)
+{
+    (void)state;
+    static const char *const users[] = {"c@x.example", "a@x.example", "b@x.example", "d@y.example"};
+    names_are(false, 10, 0, 0, NULL);
+    for (size_t i = 0; i < 4; i++) assert_int_equal(do_create(users[i]), ERR_NONE);
+    store_account_set_disabled(STR("b@x.example"), true, on_done, ask());
+    assert_int_equal(wait_answer(), ERR_NONE);
+    names_are(false, 2, 2, 3, "a@x.example");
+    names_are(true, 10, 1, 1, "b@x.example");
+    names_are(true, 0, 0, 1, NULL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_documents, fixture_setup, fixture_drop),
         cmocka_unit_test_setup_teardown(test_blocked, fixture_setup, fixture_drop),
         cmocka_unit_test_setup_teardown(test_logout, fixture_setup, fixture_drop),
+        cmocka_unit_test_setup_teardown(test_notices, fixture_setup, fixture_drop),
+        cmocka_unit_test_setup_teardown(test_noticed, fixture_setup, fixture_drop),
+        cmocka_unit_test_setup_teardown(test_names, fixture_setup, fixture_drop),
     };
     int rc = cmocka_run_group_tests_name("store-extensions", tests, NULL, NULL);
     arena_free(answer.arena);

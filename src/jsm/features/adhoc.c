@@ -1,215 +1,106 @@
-/* Administration over XMPP (XEP-0133), by commands with forms (XEP-0050), for those named in server.admins. A command has one form: asked without
- * it the form is the answer, asked with it the command is carried out. So nothing is kept between the two, and the session id is only repeated. */
+/* Ad-hoc commands (XEP-0050): who may use them, their sessions and stages. A command has at most one form: its execution is asked for, the form comes
+ * back (status executing), and with it filled in the command is carried out (status completed). Between the two a session is kept, for a time and
+ * for the one who began it. Its id carries a keyed hash of whom and what it is for, so an id that was given out once and is over is known from one that
+ * never was (session-expired, bad-sessionid) without a memory of old ones. */
+#include "jsm/features/adhoc.h"
 #include "base/hash.h"
 #include "base/log.h"
+#include "base/metric.h"
 #include "io/worker.h"
-#include "jsm/account.h"
-#include "jsm/features/features.h"
-#include "router/route.h"
 #include "xml/writer.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define NS_COMMANDS "http://jabber.org/protocol/commands"
-#define NS_ADMIN "http://jabber.org/protocol/admin#"
-#define NS_DATA "jabber:x:data"
-#define LIST_MAX 10000 /* accounts in one list */
+#define NS_XML "http://www.w3.org/XML/1998/namespace"
 
-struct adhoc { /* one command being carried out; in the arena of its effects */
-    struct effects *fx;
-    const struct command *command;
-    struct str session_id;
-    struct jid *accounts;
-    unsigned n_accounts, at;
-    struct str password, text;
-    struct buf found; /* <value/> elements of a list */
+/* ---- sessions: of a worker, as the users who have them ---- */
+#define SESSION_ID_SIZE 40
+struct adhoc_session {
+    uint64_t number;
+    struct wheel_timer timer;
+    const struct adhoc_command *command;
+    char *requester; /* full JID */
 };
-struct field {
-    const char *var, *type, *label;
-};
-struct command {
-    const char *name, *title;
-    struct field fields[3];
-    void (*run)(struct adhoc *call);
-    const char *result; /* of a list: the field its values stand in; NULL: a note says it is done */
-};
+static _Thread_local struct imap adhoc_open;
+static _Thread_local uint64_t adhoc_number;
 
-static void call_reply(struct adhoc *call)
+static void session_id_text(char out[SESSION_ID_SIZE], uint64_t number, struct str requester, const struct adhoc_command *command)
 {
-    struct effects *fx = call->fx;
     struct buf b = {0};
-    buf_addf(&b, "<command xmlns='" NS_COMMANDS "' node='" NS_ADMIN "%s' status='completed'", call->command->name);
-    xml_add_attr(&b, "sessionid", call->session_id);
-    buf_adds(&b, ">");
-    if (call->command->result != NULL) {
-        buf_addf(&b, "<x xmlns='" NS_DATA "' type='result'><title>%s</title><field var='FORM_TYPE' type='hidden'><value>http://jabber.org/protocol/admin</value>"
-                     "</field><field var='%s' type='text-multi'>", call->command->title, call->command->result);
-        buf_add_str(&b, buf_str(&call->found));
-        buf_adds(&b, "</field></x>");
-    } else {
-        buf_adds(&b, "<note type='info'>Done.</note>");
-    }
-    buf_adds(&b, "</command>");
-    effect_reply(fx, stanza_result(fx->request, buf_str(&b)));
+    buf_addf(&b, "%llu " STR_FMT " %s", (unsigned long long)number, STR_ARG(requester), command->node);
+    snprintf(out, SESSION_ID_SIZE, "%llx-%016llx", (unsigned long long)number, (unsigned long long)hash_keyed(b.data, b.len));
     buf_free(&b);
 }
 
-static void call_end(struct adhoc *call, const struct err *err)
+static void session_drop(struct adhoc_session *s)
 {
-    struct effects *fx = call->fx;
-    if (err == NULL) {
-        log_notice("jsm", "'%s' has carried out %s", fx->user->jid.full.p, call->command->name);
-        call_reply(call);
-    } else {
-        const char *condition = "internal-server-error";
-        if (err->code == ERR_NOT_FOUND) condition = "item-not-found";
-        if (err->code == ERR_EXISTS) condition = "conflict";
-        if (err->code == ERR_INVALID) condition = "not-acceptable";
-        effect_reply(fx, stanza_error(fx->request, condition, NULL, err->text));
-    }
-    buf_free(&call->found);
-    effects_run(fx);
+    worker_timer_cancel(&s->timer);
+    imap_del(&adhoc_open, s->number);
+    metric_add(METRIC_ADHOC_SESSIONS, -1);
+    free(s->requester);
+    free(s);
 }
 
-static void call_done(void *arg, const struct err *err) { call_end(arg, err); }
+static void session_timed_out(struct wheel_timer *timer) { session_drop(CONTAINER_OF(timer, struct adhoc_session, timer)); }
 
-/* ---- the commands ---- */
-static void run_add(struct adhoc *call) { account_create(&call->accounts[0], call->password, call_done, call); }
-static void run_password(struct adhoc *call) { account_set_password(&call->accounts[0], call->password, call_done, call); }
-
-/* One account after the other; the first that cannot be done ends it. */
-static void next_account(void *arg, const struct err *err)
+void adhoc_worker_stop(void)
 {
-    static const struct {
-        const char *name;
-        enum account_change change;
-    } changes[] = {{"delete-user", ACCOUNT_REMOVE},
-                   {"disable-user", ACCOUNT_DISABLE},
-                   {"reenable-user", ACCOUNT_ENABLE},
-                   {"end-user-session", ACCOUNT_END_SESSIONS}};
-    struct adhoc *call = arg;
-    if (err != NULL || call->at == call->n_accounts) {
-        call_end(call, err);
-        return;
-    }
-    const struct jid *account = &call->accounts[call->at++];
-    for (size_t i = 0; i < sizeof(changes) / sizeof(changes[0]); i++)
-        if (strcmp(changes[i].name, call->command->name) == 0) account_change(changes[i].change, account, 0, next_account, call);
-}
-static void run_each(struct adhoc *call) { next_account(call, NULL); }
-
-static void add_value(struct buf *b, struct str text)
-{
-    buf_adds(b, "<value>");
-    xml_add_text(b, text);
-    buf_adds(b, "</value>");
-}
-
-static void listed(void *arg, const struct store_account *accounts, size_t n, const struct err *err)
-{
-    struct adhoc *call = arg;
-    bool disabled = strcmp(call->command->name, "get-disabled-users-list") == 0;
-    for (size_t i = 0; err == NULL && i < n; i++)
-        if (!disabled || accounts[i].disabled) add_value(&call->found, accounts[i].user);
-    call_end(call, err);
-}
-static void run_list(struct adhoc *call) { store_account_list(call->fx->user->jid.domain, STR_NONE, LIST_MAX, listed, call); }
-
-/* What every worker does, one after the other would be told by messages: a step per worker, then home again. */
-struct tour {
-    struct msg msg;
-    struct adhoc *call;
-    uint32_t home;
-    uint32_t at;
-    struct jid from;
-    struct str text;
-    struct buf found;
-    bool announce;
-};
-
-static void tour_home(struct msg *msg)
-{
-    struct tour *t = CONTAINER_OF(msg, struct tour, msg);
-    t->call->found = t->found;
-    call_end(t->call, NULL);
-    free(t);
-}
-
-static void announce_to(const struct tour *t, const struct session *s)
-{
-    struct buf body = {0};
-    buf_adds(&body, "<body>");
-    xml_add_text(&body, t->text);
-    buf_adds(&body, "</body>");
-    router_route(stanza_make(STANZA_MESSAGE, MESSAGE_HEADLINE, &t->from, &s->full, STR_NONE, buf_str(&body)), (struct ticket){0}, PARCEL_COPY);
-    buf_free(&body);
-}
-
-static void tour_step(struct msg *msg)
-{
-    struct tour *t = CONTAINER_OF(msg, struct tour, msg);
     size_t it = 0;
-    struct str bare;
+    uint64_t key;
     void *value;
-    while (map_next(&jsm->users, &it, &bare, &value)) {
-        bool online = false;
-        LIST_EACH(node, &((struct user *)value)->sessions)
-        {
-            struct session *s = CONTAINER_OF(node, struct session, node);
-            if (s->state != SESSION_OPEN) continue;
-            online = true;
-            if (t->announce && session_available(s)) announce_to(t, s);
-        }
-        if (online && !t->announce) add_value(&t->found, bare);
-    }
-    bool last = ++t->at == worker_count();
-    t->msg.run = last ? tour_home : tour_step;
-    worker_post(last ? t->home : t->at, &t->msg);
+    while (imap_next(&adhoc_open, &it, &key, &value)) session_drop(value);
+    imap_free(&adhoc_open);
 }
 
-static void run_tour(struct adhoc *call)
+static bool session_room(struct str requester)
 {
-    struct tour *t = x_calloc(1, sizeof(*t));
-    struct err err;
-    t->call = call;
-    t->home = worker_id();
-    t->announce = call->command->result == NULL;
-    t->text = call->text;
-    if (jid_parse(call->fx->arena, call->fx->user->jid.domain, &t->from, &err) != 0) {
-        free(t);
-        call_end(call, &err);
-        return;
-    }
-    t->msg.run = tour_step;
-    worker_post(0, &t->msg);
+    int64_t n = 0;
+    size_t it = 0;
+    uint64_t key;
+    void *value;
+    while (imap_next(&adhoc_open, &it, &key, &value)) n += str_is(requester, ((struct adhoc_session *)value)->requester);
+    return n < jsm->config->adhoc_sessions;
 }
 
-#define ACCOUNT {"accountjid", "jid-single", "The account's JID"}
-#define ACCOUNTS {"accountjids", "jid-multi", "The accounts' JIDs"}
-static const struct command commands[] = {
-    {"add-user",
-     "Add a user",
-     {ACCOUNT, {"password", "text-private", "Its password"}, {"password-verify", "text-private", "The password once more"}},
-     run_add,
-     NULL},
-    {"delete-user", "Delete users", {ACCOUNTS}, run_each, NULL},
-    {"disable-user", "Disable users", {ACCOUNTS}, run_each, NULL},
-    {"reenable-user", "Enable users again", {ACCOUNTS}, run_each, NULL},
-    {"end-user-session", "End the sessions of users", {ACCOUNTS}, run_each, NULL},
-    {"change-user-password", "Change the password of a user", {ACCOUNT, {"password", "text-private", "The new password"}}, run_password, NULL},
-    {"get-registered-users-list", "List the users", {{NULL, NULL, NULL}}, run_list, "registereduserjids"},
-    {"get-disabled-users-list", "List the disabled users", {{NULL, NULL, NULL}}, run_list, "disableduserjids"},
-    {"get-online-users-list", "List the users who are logged in", {{NULL, NULL, NULL}}, run_tour, "onlineuserjids"},
-    {"announce", "Send an announcement to all who are online", {{"announcement", "text-multi", "The announcement"}}, run_tour, NULL},
-};
-#define COMMANDS (sizeof(commands) / sizeof(commands[0]))
-
-static const struct command *command_find(struct str node)
+static void session_begin(const struct adhoc_command *command, struct str requester, char id[SESSION_ID_SIZE])
 {
-    size_t n = sizeof(NS_ADMIN) - 1;
-    for (size_t i = 0; node.n > n && memcmp(node.p, NS_ADMIN, n) == 0 && i < COMMANDS; i++)
-        if (str_is((struct str){node.p + n, node.n - n}, commands[i].name)) return &commands[i];
+    struct adhoc_session *s = x_calloc(1, sizeof(*s));
+    s->number = ++adhoc_number;
+    s->command = command;
+    s->requester = str_dup(requester);
+    s->timer.fn = session_timed_out;
+    imap_put(&adhoc_open, s->number, s);
+    metric_add(METRIC_ADHOC_SESSIONS, 1);
+    worker_timer(&s->timer, (uint64_t)jsm->config->adhoc_session_timeout * 1000);
+    session_id_text(id, s->number, requester, command);
+}
+
+/* *known: it was given to him for this command, be it over or not. */
+static struct adhoc_session *session_find(const struct adhoc_command *command, struct str requester, struct str id, bool *known)
+{
+    char text[SESSION_ID_SIZE] = "";
+    unsigned long long number = 0;
+    if (id.n < SESSION_ID_SIZE) {
+        char copy[SESSION_ID_SIZE];
+        memcpy(copy, id.p, id.n);
+        copy[id.n] = '\0';
+        number = strtoull(copy, NULL, 16);
+        session_id_text(text, number, requester, command);
+    }
+    *known = number != 0 && str_is(id, text);
+    return *known ? imap_get(&adhoc_open, number) : NULL;
+}
+
+/* ---- the table of commands ---- */
+unsigned adhoc_commands(void) { return n_admin_commands; }
+const char *adhoc_command_node(unsigned i) { return admin_commands[i].node; }
+const char *adhoc_command_title(unsigned i) { return admin_commands[i].form.title; }
+
+static const struct adhoc_command *command_find(struct str node)
+{
+    for (unsigned i = 0; i < n_admin_commands; i++)
+        if (str_is(node, admin_commands[i].node)) return &admin_commands[i];
     return NULL;
 }
 
@@ -229,24 +120,107 @@ static bool is_admin(struct arena *a, const struct jid *user)
     return false;
 }
 
-/* ---- what disco says of it ---- */
-bool adhoc_node(struct str node) { return adhoc_offered() && (str_is(node, NS_COMMANDS) || command_find(node) != NULL); }
+bool adhoc_allowed(const struct context *cx) { return cx->session != NULL && is_admin(cx->arena, &cx->user->jid); }
 
-void adhoc_write_items(const struct context *cx, struct buf *b)
+/* ---- what disco says of it ---- */
+enum adhoc_node adhoc_node(struct str node)
 {
-    if (!is_admin(cx->arena, &cx->stanza->from)) return;
-    for (size_t i = 0; i < COMMANDS; i++) {
-        buf_adds(b, "<item");
-        xml_add_attr(b, "jid", cx->stanza->to.bare);
-        buf_addf(b, " node='" NS_ADMIN "%s' name='%s'/>", commands[i].name, commands[i].title);
-    }
+    if (!adhoc_offered()) return ADHOC_NO_NODE;
+    return str_is(node, NS_COMMANDS) ? ADHOC_LIST : command_find(node) != NULL ? ADHOC_COMMAND : ADHOC_NO_NODE;
 }
 
 void adhoc_write_info(struct str node, struct buf *b)
 {
-    const struct command *command = command_find(node);
-    buf_addf(b, "<identity category='automation' type='%s' name='%s'/><feature var='" NS_COMMANDS "'/><feature var='" NS_DATA "'/>",
-             command != NULL ? "command-node" : "command-list", command != NULL ? command->title : "Commands");
+    const struct adhoc_command *command = command_find(node);
+    buf_addf(b, "<identity category='automation' type='%s'", command != NULL ? "command-node" : "command-list");
+    xml_add_attr(b, "name", str_of(command != NULL ? command->form.title : "Commands"));
+    buf_adds(b, "/><feature var='" NS_COMMANDS "'/><feature var='" NS_DATA "'/>");
+}
+
+/* ---- answers ---- */
+static void reply(struct effects *fx, const struct adhoc_command *command, struct str session_id, const char *status, struct str inner)
+{
+    struct buf b = {0};
+    buf_adds(&b, "<command xmlns='" NS_COMMANDS "'");
+    xml_add_attr(&b, "node", str_of(command->node));
+    xml_add_attr(&b, "sessionid", session_id);
+    buf_addf(&b, " status='%s'>", status);
+    buf_add_str(&b, inner);
+    buf_adds(&b, "</command>");
+    struct stanza *result = stanza_result(fx->request, buf_str(&b));
+    stanza_set_lang(result, STR("en")); /* XEP-0050, 3.6: in which language it is answered */
+    effect_reply(fx, result);
+    buf_free(&b);
+}
+
+void adhoc_note(struct adhoc_call *call, const char *type, const char *text)
+{
+    buf_addf(&call->notes, "<note type='%s'>", type);
+    if (xml_text_ok(str_of(text))) xml_add_text(&call->notes, str_of(text));
+    buf_adds(&call->notes, "</note>");
+}
+
+/* A call may end while it is being started: the effects then go on when that has returned. */
+struct go_on {
+    struct msg msg;
+    struct effects *fx;
+};
+
+static void effects_go_on(struct msg *msg)
+{
+    struct effects *fx = CONTAINER_OF(msg, struct go_on, msg)->fx;
+    free(CONTAINER_OF(msg, struct go_on, msg));
+    effects_run(fx);
+}
+
+static void call_end(struct adhoc_call *call)
+{
+    buf_free(&call->notes);
+    if (!call->starting) {
+        effects_run(call->fx);
+        return;
+    }
+    struct go_on *later = x_calloc(1, sizeof(*later));
+    later->msg.run = effects_go_on;
+    later->fx = call->fx;
+    worker_post(worker_id(), &later->msg);
+}
+
+static void call_over(struct adhoc_call *call, struct str form)
+{
+    struct buf inner = {0};
+    buf_add_str(&inner, form);
+    buf_add_str(&inner, buf_str(&call->notes));
+    reply(call->fx, call->command, call->session_id, "completed", buf_str(&inner));
+    buf_free(&inner);
+    call_end(call);
+}
+
+void adhoc_done(struct adhoc_call *call)
+{
+    log_notice("jsm", "'%s' has carried out %s", call->fx->user->jid.full.p, call->command->node);
+    if (call->notes.len == 0) adhoc_note(call, "info", "Operation finished successfully.");
+    call_over(call, STR(""));
+}
+
+void adhoc_result(struct adhoc_call *call, struct str form) { call_over(call, form); }
+
+void adhoc_fail(struct adhoc_call *call, const char *text)
+{
+    adhoc_note(call, "error", text);
+    call_over(call, STR(""));
+}
+
+void adhoc_failed(struct adhoc_call *call, const struct err *err)
+{
+    log_info("jsm", "%s of '%s' failed: %s", call->command->node, call->fx->user->jid.full.p, err->text);
+    if (err->code == ERR_NOT_FOUND || err->code == ERR_INVALID || err->code == ERR_LIMIT) {
+        adhoc_fail(call, err->text);
+        return;
+    }
+    bool conflict = err->code == ERR_EXISTS || err->code == ERR_CONFLICT;
+    effect_reply(call->fx, stanza_error(call->fx->request, conflict ? "conflict" : "internal-server-error", NULL, err->text));
+    call_end(call);
 }
 
 /* ---- the request ---- */
@@ -261,123 +235,156 @@ const char *adhoc_check(const struct context *cx, const char **text)
 {
     if (!adhoc_offered()) return "service-unavailable";
     struct xml_node *command = command_of(cx);
-    if (command == NULL) return "bad-request";
-    if (!is_admin(cx->arena, &cx->user->jid)) {
-        *text = "This is for administrators.";
-        return "forbidden";
-    }
-    return command_find(xml_node_attr(command, "node")) != NULL ? NULL : "item-not-found";
+    *text = "A command is named by its node.";
+    if (command == NULL || xml_node_attr(command, "node").n == 0) return "bad-request";
+    *text = "This is for administrators.";
+    if (!adhoc_allowed(cx)) return "forbidden";
+    if (command_find(xml_node_attr(command, "node")) != NULL) return NULL;
+    *text = "This command is not offered here.";
+    for (const char *const *node = admin_not_offered; *node != NULL; node++)
+        if (str_is(xml_node_attr(command, "node"), *node)) return "feature-not-implemented"; /* XEP-0133, 5 */
+    *text = "There is no such command.";
+    return "item-not-found";
 }
 
-static struct xml_node *field_of(struct xml_node *form, const char *var)
+/* XEP-0050, 3.6: English is what there is. A language is asked for by the request itself, not by the stream it comes on. */
+static bool language_ok(const struct context *cx, const struct xml_node *command)
 {
-    for (struct xml_node *f = xml_node_child(form, "field", NS_DATA); f != NULL; f = xml_node_next(f, "field", NS_DATA))
-        if (str_is(xml_node_attr(f, "var"), var)) return f;
-    return NULL;
+    struct str lang = cx->stanza->lang;
+    if (cx->session->c2s != NULL && str_eq(lang, c2s_lang(cx->session->c2s))) lang = STR_NONE;
+    for (unsigned i = 0; i < command->n_attributes; i++)
+        if (str_is(command->attributes[i].name, "lang") && str_is(command->attributes[i].ns, NS_XML)) lang = command->attributes[i].value;
+    if (lang.n < 2) return lang.n == 0;
+    bool english = (lang.p[0] | 0x20) == 'e' && (lang.p[1] | 0x20) == 'n';
+    return english && (lang.n == 2 || lang.p[2] == '-');
 }
 
-static struct str value_of(struct arena *a, struct xml_node *form, const char *var)
+enum action { ACTION_EXECUTE, ACTION_CANCEL, ACTION_PREV, ACTION_NEXT, ACTION_COMPLETE, ACTIONS };
+
+static enum action action_of(const struct xml_node *command)
 {
-    struct xml_node *field = field_of(form, var), *value = field != NULL ? xml_node_child(field, "value", NS_DATA) : NULL;
-    return value != NULL ? xml_node_text(a, value) : STR_NONE;
+    static const char *const names[ACTIONS] = {"execute", "cancel", "prev", "next", "complete"};
+    struct str action = xml_node_attr(command, "action");
+    if (action.p == NULL) return ACTION_EXECUTE;
+    for (unsigned i = 0; i < ACTIONS; i++)
+        if (str_is(action, names[i])) return (enum action)i;
+    return ACTIONS;
 }
 
-/* NULL: all is there. */
-static const char *accounts_read(struct adhoc *call, struct xml_node *form, const char *var)
+static void refuse(const struct context *cx, struct effects *fx, const char *specific, const char *text)
 {
-    struct arena *a = call->fx->arena;
-    struct xml_node *field = field_of(form, var);
-    unsigned n = 0;
-    for (struct xml_node *v = field != NULL ? xml_node_child(field, "value", NS_DATA) : NULL; v != NULL; v = xml_node_next(v, "value", NS_DATA)) n++;
-    if (n == 0) return "No account is named.";
-    call->accounts = arena_zalloc(a, n * sizeof(*call->accounts));
-    for (struct xml_node *v = xml_node_child(field, "value", NS_DATA); v != NULL; v = xml_node_next(v, "value", NS_DATA)) {
-        struct jid *jid = &call->accounts[call->n_accounts++];
-        struct err err;
-        if (jid_parse(a, xml_node_text(a, v), jid, &err) != 0 || jid->local.p == NULL || !router_domain_served(jid->domain)) return "This is no account here.";
-        *jid = jid_to_bare(a, jid);
-    }
-    return NULL;
+    const char *condition = strcmp(specific, "session-expired") == 0 ? "not-allowed" : "bad-request";
+    effect_reply(fx, stanza_error_with(cx->stanza, condition, NULL, text, specific, NS_COMMANDS));
 }
 
-static const char *form_read(struct adhoc *call, struct xml_node *form)
-{
-    struct arena *a = call->fx->arena;
-    for (unsigned i = 0; i < 3 && call->command->fields[i].var != NULL; i++) {
-        const char *var = call->command->fields[i].var;
-        if (strncmp(var, "accountjid", 10) == 0) {
-            const char *problem = accounts_read(call, form, var);
-            if (problem != NULL) return problem;
-        } else if (strcmp(var, "announcement") == 0) {
-            struct xml_node *field = field_of(form, var);
-            struct buf lines = {0};
-            for (struct xml_node *v = field != NULL ? xml_node_child(field, "value", NS_DATA) : NULL; v != NULL; v = xml_node_next(v, "value", NS_DATA)) {
-                if (lines.len > 0) buf_addc(&lines, '\n');
-                buf_add_str(&lines, xml_node_text(a, v));
-            }
-            call->text = arena_str(a, buf_str(&lines));
-            buf_free(&lines);
-            if (call->text.n == 0) return "The announcement says nothing.";
-        } else if (strcmp(var, "password") == 0) {
-            call->password = value_of(a, form, var);
-            if (call->password.n == 0) return "There is no password.";
-        } else if (!str_eq(call->password, value_of(a, form, var))) {
-            return "The two passwords differ.";
-        }
-    }
-    return NULL;
-}
+static struct str domain_of(const struct context *cx) { return jid_present(&cx->stanza->to) ? cx->stanza->to.domain : cx->user->jid.domain; }
 
 static void call_start(struct effects *fx)
 {
-    struct adhoc *call = fx->wait_arg;
+    struct adhoc_call *call = fx->wait_arg;
+    call->starting = true;
     call->command->run(call);
+    call->starting = false;
 }
 
-static void reply_form(const struct context *cx, struct effects *fx, const struct command *command)
+static struct adhoc_call *call_new(const struct context *cx, struct effects *fx, const struct adhoc_command *command)
 {
+    struct adhoc_call *call = arena_zalloc(fx->arena, sizeof(*call));
+    call->fx = fx;
+    call->command = command;
+    call->domain = arena_str(fx->arena, domain_of(cx));
+    return call;
+}
+
+static void send_form(const struct context *cx, struct effects *fx, const struct adhoc_command *command)
+{
+    if (!session_room(cx->stanza->from.full)) {
+        effect_reply(fx, stanza_error(cx->stanza, "resource-constraint", "wait", "Too many commands are begun and not completed."));
+        return;
+    }
+    char id[SESSION_ID_SIZE];
     struct buf b = {0};
-    char id[32];
-    snprintf(id, sizeof(id), "%016llx", (unsigned long long)hash_random_u64());
-    buf_addf(&b, "<command xmlns='" NS_COMMANDS "' node='" NS_ADMIN "%s' sessionid='%s' status='executing'><actions execute='complete'><complete/></actions>"
-                 "<x xmlns='" NS_DATA "' type='form'><title>%s</title><field var='FORM_TYPE' type='hidden'><value>http://jabber.org/protocol/admin</value></field>",
-             command->name, id, command->title);
-    for (unsigned i = 0; i < 3 && command->fields[i].var != NULL; i++)
-        buf_addf(&b, "<field var='%s' type='%s' label=\"%s\"><required/></field>", command->fields[i].var, command->fields[i].type, command->fields[i].label);
-    buf_adds(&b, "</x></command>");
-    effect_reply(fx, stanza_result(cx->stanza, buf_str(&b)));
+    struct form_value filled[FORM_FIELDS_MAX] = {{NULL, 0}};
+    session_begin(command, cx->stanza->from.full, id);
+    if (command->filled != NULL) command->filled(cx->arena, domain_of(cx), filled);
+    buf_adds(&b, "<actions execute='complete'><complete/></actions>");
+    form_write(&b, &command->form, filled);
+    reply(fx, command, str_of(id), "executing", buf_str(&b));
     buf_free(&b);
+}
+
+/* A form that came with the request; session: the one it belongs to, over once the form is accepted. */
+static void take_form(const struct context *cx, struct effects *fx, const struct adhoc_command *command, const struct xml_node *x, struct adhoc_session *session)
+{
+    struct adhoc_call *call = call_new(cx, fx, command);
+    const char *text;
+    if (form_read(&command->form, x, fx->arena, call->values, &text) != 0) {
+        refuse(cx, fx, "bad-payload", text);
+        return;
+    }
+    char id[SESSION_ID_SIZE];
+    session_id_text(id, session != NULL ? session->number : ++adhoc_number, cx->stanza->from.full, command);
+    call->session_id = arena_str(fx->arena, str_of(id));
+    if (session != NULL) session_drop(session);
+    effect_wait(fx, call_start, call);
+}
+
+/* XEP-0050, 3.3: no session is named, so one begins; or, without a form, begins and ends. */
+static void begin(const struct context *cx, struct effects *fx, const struct adhoc_command *command, enum action action, const struct xml_node *x)
+{
+    if (action == ACTION_CANCEL) {
+        refuse(cx, fx, "bad-sessionid", "The session to be canceled is not named.");
+    } else if (action == ACTION_PREV || action == ACTION_NEXT || (action == ACTION_COMPLETE && x == NULL && command->form.n_fields > 0)) {
+        refuse(cx, fx, "bad-action", "A command is begun with the action execute.");
+    } else if (command->form.n_fields == 0) {
+        char id[SESSION_ID_SIZE];
+        struct adhoc_call *call = call_new(cx, fx, command);
+        session_id_text(id, ++adhoc_number, cx->stanza->from.full, command);
+        call->session_id = arena_str(fx->arena, str_of(id));
+        effect_wait(fx, call_start, call);
+    } else if (x == NULL) {
+        send_form(cx, fx, command);
+    } else {
+        take_form(cx, fx, command, x, NULL);
+    }
+}
+
+/* XEP-0050, 3.4: the second and last stage. */
+static void go_on(const struct context *cx, struct effects *fx, struct adhoc_session *session, enum action action, const struct xml_node *x)
+{
+    const struct adhoc_command *command = session->command;
+    if (action == ACTION_CANCEL) {
+        char id[SESSION_ID_SIZE];
+        session_id_text(id, session->number, cx->stanza->from.full, command);
+        session_drop(session);
+        reply(fx, command, str_of(id), "canceled", STR(""));
+    } else if (action == ACTION_PREV || action == ACTION_NEXT) {
+        refuse(cx, fx, "bad-action", "This is the only form of the command: complete or cancel it.");
+    } else if (x == NULL) {
+        refuse(cx, fx, "bad-payload", "The form is missing.");
+    } else {
+        take_form(cx, fx, command, x, session);
+    }
 }
 
 void adhoc_apply(const struct context *cx, struct effects *fx)
 {
-    struct xml_node *node = command_of(cx), *form = xml_node_child(node, "x", NS_DATA);
-    const struct command *command = command_find(xml_node_attr(node, "node"));
-    struct str action = xml_node_attr(node, "action");
-    if (str_is(action, "cancel")) {
-        struct buf b = {0};
-        buf_addf(&b, "<command xmlns='" NS_COMMANDS "' node='" NS_ADMIN "%s' status='canceled'", command->name);
-        xml_add_attr(&b, "sessionid", xml_node_attr(node, "sessionid"));
-        buf_adds(&b, "/>");
-        effect_reply(fx, stanza_result(cx->stanza, buf_str(&b)));
-        buf_free(&b);
-        return;
-    }
-    if (action.p != NULL && !str_is(action, "execute") && !str_is(action, "complete") && !str_is(action, "next")) {
-        effect_error(fx, cx, "bad-request", "The command has one form: execute, complete or cancel it.");
-        return;
-    }
-    if (command->fields[0].var != NULL && form == NULL) {
-        reply_form(cx, fx, command);
-        return;
-    }
-    struct adhoc *call = arena_zalloc(fx->arena, sizeof(*call));
-    call->fx = fx;
-    call->command = command;
-    call->session_id = xml_node_attr(node, "sessionid");
-    const char *problem = form != NULL ? form_read(call, form) : NULL;
-    if (problem != NULL)
-        effect_error(fx, cx, "bad-request", problem);
+    const struct xml_node *node = command_of(cx), *x = xml_node_child(node, "x", NS_DATA);
+    const struct adhoc_command *command = command_find(xml_node_attr(node, "node"));
+    enum action action = action_of(node);
+    struct str id = xml_node_attr(node, "sessionid");
+    bool known = false;
+    struct adhoc_session *session = id.p != NULL ? session_find(command, cx->stanza->from.full, id, &known) : NULL;
+    if (action == ACTIONS)
+        refuse(cx, fx, "malformed-action", "An action is execute, cancel, prev, next or complete.");
+    else if (!language_ok(cx, node))
+        refuse(cx, fx, "bad-locale", "Commands speak English (xml:lang='en') only.");
+    else if (id.p == NULL)
+        begin(cx, fx, command, action, x);
+    else if (session != NULL)
+        go_on(cx, fx, session, action, x);
+    else if (known)
+        refuse(cx, fx, "session-expired", "This session is over: it was completed or canceled, or took too long.");
     else
-        effect_wait(fx, call_start, call);
+        refuse(cx, fx, "bad-sessionid", "There is no such session of this command.");
 }

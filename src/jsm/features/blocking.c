@@ -38,12 +38,7 @@ static void in_apply(const struct context *cx, struct effects *fx)
 
 static void out_apply(const struct context *cx, struct effects *fx)
 {
-    struct stanza *error = stanza_error(cx->stanza, "not-acceptable", "cancel", NULL);
-    if (error == NULL) return;
-    struct str inner = STR("<error type='cancel'><not-acceptable xmlns='" NS_STANZAS "'/><blocked xmlns='" NS_BLOCKING ":errors'/></error>");
-    struct stanza_change change = {.inner = &inner};
-    effect_reply(fx, stanza_with(error, &change));
-    stanza_unref(error);
+    effect_reply(fx, stanza_error_with(cx->stanza, "not-acceptable", "cancel", NULL, "blocked", NS_BLOCKING ":errors"));
 }
 
 const struct stanza_row blocking_in_row = {.name = "blocked_in", .apply = in_apply, .what = "XEP-0191: a stanza of a blocked contact"};

@@ -1,20 +1,132 @@
-/* Service discovery (XEP-0030): lists exactly what works. An account tells others only when they may see its presence (XEP-0030, 8). */
-#include "jsm/features/features.h"
+/* Service discovery (XEP-0030) and the server's entity capabilities (XEP-0115): both say what works, from one table and the settings. An account
+ * tells others only when they may see its presence (XEP-0030, 8): to everybody else it is as if it were not there. */
+#include "jsm/features/disco.h"
+#include "jsm/features/adhoc.h"
 #include "xml/writer.h"
+#include "xmpp/caps.h"
+#include "xmpp/rsm.h"
+#include <string.h>
 
 #define NS_DISCO_INFO "http://jabber.org/protocol/disco#info"
 #define NS_DISCO_ITEMS "http://jabber.org/protocol/disco#items"
+#define CAPS_NODE "urn:x-signet:server"
+#define ITEMS_MAX 100 /* of one page; there are fewer */
 
+/* ---- the table ---- */
 enum { ON_SERVER = 1, ON_ACCOUNT = 2 };
+static bool always(const struct context *cx)
+{
+    (void)cx;
+    return true;
+}
+
+static bool with_admins(const struct context *cx)
+{
+    (void)cx;
+    return adhoc_offered();
+}
+
+static bool with_registration(const struct context *cx)
+{
+    (void)cx;
+    return jsm->config->register_enabled;
+}
+
+static bool asked_by_admin(const struct context *cx) { return adhoc_allowed(cx); }
+
 static const struct {
     const char *var;
     unsigned places;
+    bool (*when)(const struct context *cx); /* cx NULL: of the server, nobody asks */
 } features[] = {
-#define FEATURE(var, places, spec) {var, places},
+#define FEATURE(var, places, when, spec) {var, places, when},
 #include "tables/features.def"
 #undef FEATURE
 };
+#define FEATURES (sizeof(features) / sizeof(features[0]))
 
+/* ---- contact addresses (XEP-0157) ---- */
+#define CONTACTS_MAX 16
+#define CONTACT_KINDS 7
+struct contacts {
+    struct caps_field fields[CONTACT_KINDS];
+    const char *values[CONTACT_KINDS][CONTACTS_MAX];
+    unsigned n;
+};
+
+static void contacts_add(struct contacts *c, struct arena *a, const char *var, const char *list)
+{
+    struct caps_field *field = &c->fields[c->n];
+    const char **values = c->values[c->n];
+    unsigned n = 0;
+    for (const char *p = list + strspn(list, " "); *p != '\0' && n < CONTACTS_MAX; p += strspn(p, " ")) {
+        size_t length = strcspn(p, " ");
+        values[n++] = arena_strndup(a, p, length);
+        p += length;
+    }
+    if (n == 0) return;
+    *field = (struct caps_field){var, "list-multi", values, n};
+    c->n++;
+}
+
+static void contacts_fill(struct contacts *c, struct arena *a)
+{
+    const struct config *config = jsm->config;
+    contacts_add(c, a, "abuse-addresses", config->contact_abuse);
+    contacts_add(c, a, "admin-addresses", config->contact_admin);
+    contacts_add(c, a, "feedback-addresses", config->contact_feedback);
+    contacts_add(c, a, "sales-addresses", config->contact_sales);
+    contacts_add(c, a, "security-addresses", config->contact_security);
+    contacts_add(c, a, "status-addresses", config->contact_status);
+    contacts_add(c, a, "support-addresses", config->contact_support);
+}
+
+/* ---- what an entity is ---- */
+struct description {
+    struct caps_info info;
+    const char *features[FEATURES];
+    struct contacts contacts;
+    struct caps_form form;
+};
+static const struct caps_identity server_identities[] = {{"server", "im", NULL, "Signet"}}, account_identities[] = {{"account", "registered", NULL, NULL}};
+
+static const struct caps_info *describe(struct arena *a, const struct context *cx, unsigned place)
+{
+    struct description *d = arena_zalloc(a, sizeof(*d));
+    struct caps_info *info = &d->info;
+    info->identities = place == ON_SERVER ? server_identities : account_identities;
+    info->n_identities = 1;
+    for (size_t i = 0; i < FEATURES; i++)
+        if ((features[i].places & place) != 0 && features[i].when(cx)) d->features[info->n_features++] = features[i].var;
+    info->features = d->features;
+    if (place != ON_SERVER) return info;
+    contacts_fill(&d->contacts, a);
+    d->form = (struct caps_form){"http://jabber.org/network/serverinfo", d->contacts.fields, d->contacts.n};
+    info->forms = &d->form;
+    info->n_forms = d->contacts.n > 0;
+    return info;
+}
+
+/* Made anew each time: it is always that of what disco#info answers now. */
+static void server_ver(struct arena *a, char ver[CAPS_VER_SIZE]) { caps_ver(describe(a, NULL, ON_SERVER), ver); }
+
+void disco_write_stream_feature(struct buf *b)
+{
+    char ver[CAPS_VER_SIZE];
+    struct arena *a = arena_new(0);
+    server_ver(a, ver);
+    arena_free(a);
+    buf_addf(b, "<c xmlns='" NS_CAPS "' hash='sha-1' node='" CAPS_NODE "' ver='%s'/>", ver);
+}
+
+static bool is_caps_node(struct arena *a, struct str node)
+{
+    char ver[CAPS_VER_SIZE];
+    server_ver(a, ver);
+    return str_is(node, arena_printf(a, CAPS_NODE "#%s", ver));
+}
+
+/* ---- the request ---- */
 /* A contact's account is hidden from those who have no subscription to it: as RFC 6121, 8.5.2.1.3 has it for an account that takes no IQ. */
 bool account_visible(const struct context *cx)
 {
@@ -23,71 +135,136 @@ bool account_visible(const struct context *cx)
     return item != NULL && (item->subscription == SUBSCRIPTION_FROM || item->subscription == SUBSCRIPTION_BOTH);
 }
 
-static struct xml_node *query_of(const struct context *cx)
+static const struct xml_node *query_of(const struct stanza *iq, struct arena *a)
 {
     struct err err;
-    struct xml_node *tree = stanza_tree(cx->stanza, &cx->stanza->children[0], cx->arena, &err);
-    struct xml_node *query = tree != NULL ? xml_node_child(tree, "query", NULL) : NULL;
-    return query != NULL ? query : tree;
+    const struct xml_node *root = stanza_tree(iq, NULL, a, &err);
+    return root != NULL ? xml_node_child(root, "query", NULL) : NULL;
+}
+
+static struct str node_of(const struct xml_node *query)
+{
+    struct str node = query != NULL ? xml_node_attr(query, "node") : STR_NONE;
+    return node.n > 0 ? node : STR_NONE; /* an empty one is as if it were absent */
 }
 
 static bool at_server(const struct context *cx) { return jid_present(&cx->stanza->to) && cx->stanza->to.local.p == NULL; }
 
-const char *disco_check(const struct context *cx, const char **text)
+/* Nodes stand at the server and at the own account; NULL: there is such a one (or none is named). */
+static const char *node_problem(const struct context *cx, struct str node, const char **text)
 {
-    struct xml_node *query = query_of(cx);
-    if (query == NULL) return "bad-request";
-    struct str node = xml_node_attr(query, "node");
-    if (node.p == NULL || (at_server(cx) && adhoc_node(node))) return NULL;
+    if (node.p == NULL || (at_server(cx) && is_caps_node(cx->arena, node))) return NULL;
+    enum adhoc_node kind = cx->session != NULL ? adhoc_node(node) : ADHOC_NO_NODE;
+    if (kind == ADHOC_LIST) return NULL;
+    if (kind == ADHOC_COMMAND && adhoc_allowed(cx)) return NULL;
+    if (kind == ADHOC_COMMAND) { /* XEP-0050, 2.2 */
+        *text = "This is for administrators.";
+        return "forbidden";
+    }
     *text = "This entity has no such node.";
     return "item-not-found";
 }
 
+const char *disco_check(const struct context *cx, const char **text)
+{
+    const struct xml_node *query = query_of(cx->stanza, cx->arena);
+    return query != NULL ? node_problem(cx, node_of(query), text) : "bad-request";
+}
+
+static void query_begin(struct buf *b, const char *ns, struct str node)
+{
+    buf_addf(b, "<query xmlns='%s'", ns);
+    xml_add_attr(b, "node", node);
+    buf_adds(b, ">");
+}
+
+static void query_reply(const struct context *cx, struct effects *fx, struct buf *b)
+{
+    buf_adds(b, "</query>");
+    effect_reply(fx, stanza_result(cx->stanza, buf_str(b)));
+    buf_free(b);
+}
+
+/* ---- disco#info ---- */
 void disco_info_apply(const struct context *cx, struct effects *fx)
 {
+    struct str node = node_of(query_of(cx->stanza, cx->arena));
+    const char *text = NULL;
     if (!account_visible(cx)) {
         effect_error(fx, cx, "service-unavailable", NULL);
         return;
     }
-    bool server = at_server(cx);
-    struct xml_node *query = query_of(cx);
-    struct str node = query != NULL ? xml_node_attr(query, "node") : STR_NONE;
-    struct buf b = {0};
-    if (node.p != NULL) { /* one of the nodes that disco_check() let through */
-        buf_adds(&b, "<query xmlns='" NS_DISCO_INFO "'");
-        xml_add_attr(&b, "node", node);
-        buf_adds(&b, ">");
-        adhoc_write_info(node, &b);
-        buf_adds(&b, "</query>");
-        effect_reply(fx, stanza_result(cx->stanza, buf_str(&b)));
-        buf_free(&b);
+    const char *condition = node_problem(cx, node, &text);
+    if (condition != NULL) {
+        effect_error(fx, cx, condition, text);
         return;
     }
-    buf_adds(&b, "<query xmlns='" NS_DISCO_INFO "'>");
-    buf_adds(&b, server ? "<identity category='server' type='im' name='Signet'/>" : "<identity category='account' type='registered'/>");
-    for (size_t i = 0; i < sizeof(features) / sizeof(features[0]); i++)
-        if (features[i].places & (server ? ON_SERVER : ON_ACCOUNT)) buf_addf(&b, "<feature var='%s'/>", features[i].var);
-    if (server && adhoc_offered()) buf_adds(&b, "<feature var='http://jabber.org/protocol/commands'/>");
-    if (server && jsm->config->register_enabled) buf_adds(&b, "<feature var='jabber:iq:register'/>");
-    buf_adds(&b, "</query>");
-    effect_reply(fx, stanza_result(cx->stanza, buf_str(&b)));
-    buf_free(&b);
+    struct buf b = {0};
+    query_begin(&b, NS_DISCO_INFO, node);
+    if (node.p != NULL && adhoc_node(node) != ADHOC_NO_NODE)
+        adhoc_write_info(node, &b);
+    else
+        caps_write(&b, describe(cx->arena, cx, at_server(cx) ? ON_SERVER : ON_ACCOUNT));
+    query_reply(cx, fx, &b);
+}
+
+/* ---- disco#items: the commands, for those who may carry them out; nothing else has items ---- */
+static struct str command_id(const void *arg, uint64_t i)
+{
+    (void)arg;
+    return str_of(adhoc_command_node((unsigned)i));
+}
+
+static void write_commands(struct buf *b, struct str jid, const struct rsm_page *page)
+{
+    for (uint64_t i = page->first; i < page->first + page->n; i++) {
+        buf_adds(b, "<item");
+        xml_add_attr(b, "jid", jid);
+        xml_add_attr(b, "node", str_of(adhoc_command_node((unsigned)i)));
+        xml_add_attr(b, "name", str_of(adhoc_command_title((unsigned)i)));
+        buf_adds(b, "/>");
+    }
 }
 
 void disco_items_apply(const struct context *cx, struct effects *fx)
 {
-    if (!account_visible(cx)) {
-        effect_error(fx, cx, "service-unavailable", NULL);
+    const struct xml_node *query = query_of(cx->stanza, cx->arena);
+    struct str node = node_of(query);
+    struct rsm_request rq = {0};
+    struct rsm_page page;
+    const char *text = NULL;
+    struct buf b = {0};
+    query_begin(&b, NS_DISCO_ITEMS, node);
+    if (!account_visible(cx)) { /* as of an account that is not there */
+        query_reply(cx, fx, &b);
         return;
     }
-    struct xml_node *query = query_of(cx);
-    struct str node = query != NULL ? xml_node_attr(query, "node") : STR_NONE;
+    const char *condition = node_problem(cx, node, &text);
+    bool commands = condition == NULL && node.p != NULL && adhoc_node(node) == ADHOC_LIST && adhoc_allowed(cx);
+    if (condition == NULL && rsm_read(query, cx->arena, &rq, &text) != 0) condition = "bad-request";
+    if (condition == NULL && rsm_page(&rq, commands ? adhoc_commands() : 0, ITEMS_MAX, command_id, NULL, &page) != 0) {
+        condition = "item-not-found";
+        text = "The item named in <set/> is not there.";
+    }
+    if (condition != NULL) {
+        buf_free(&b);
+        effect_error(fx, cx, condition, text);
+        return;
+    }
+    if (page.n > 0) write_commands(&b, jid_present(&cx->stanza->to) ? cx->stanza->to.bare : cx->user->jid.bare, &page);
+    rsm_write(&b, &rq, &page, page.n > 0 ? command_id(NULL, page.first) : STR_NONE, page.n > 0 ? command_id(NULL, page.first + page.n - 1) : STR_NONE);
+    query_reply(cx, fx, &b);
+}
+
+struct stanza *disco_of_nobody(const struct stanza *s)
+{
+    if (s->type != IQ_GET || s->n_children == 0 || !str_is(s->children[0].name, "query") || !str_is(s->children[0].ns, NS_DISCO_ITEMS)) return NULL;
+    struct arena *a = arena_new(0);
     struct buf b = {0};
-    buf_adds(&b, "<query xmlns='" NS_DISCO_ITEMS "'");
-    xml_add_attr(&b, "node", node);
-    buf_adds(&b, ">");
-    if (node.p != NULL && str_is(node, "http://jabber.org/protocol/commands")) adhoc_write_items(cx, &b);
+    query_begin(&b, NS_DISCO_ITEMS, node_of(query_of(s, a)));
     buf_adds(&b, "</query>");
-    effect_reply(fx, stanza_result(cx->stanza, buf_str(&b)));
+    struct stanza *reply = stanza_result(s, buf_str(&b));
     buf_free(&b);
+    arena_free(a);
+    return reply;
 }

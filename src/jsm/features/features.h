@@ -38,10 +38,7 @@ const char *roster_set_check(const struct context *cx, const char **text);
 void roster_set_apply(const struct context *cx, struct effects *fx);
 void roster_foreign_apply(const struct context *cx, struct effects *fx);
 /* adhoc.c */
-bool adhoc_offered(void);
-bool adhoc_node(struct str node); /* a node of disco that it knows */
-void adhoc_write_items(const struct context *cx, struct buf *b);
-void adhoc_write_info(struct str node, struct buf *b);
+void adhoc_worker_stop(void); /* commands begun on this worker are forgotten */
 const char *adhoc_check(const struct context *cx, const char **text);
 void adhoc_apply(const struct context *cx, struct effects *fx);
 /* register.c */
@@ -49,6 +46,7 @@ void register_get_apply(const struct context *cx, struct effects *fx);
 const char *register_check(const struct context *cx, const char **text);
 void register_set_apply(const struct context *cx, struct effects *fx);
 /* Is there no room for this contact? listed: for one that shall stand in the roster; otherwise for a subscription request that waits for the user. */
+void roster_write(struct buf *b, const struct store_roster_item *items, size_t n); /* <query/> with those that are in the roster */
 bool roster_full(const struct user *u, struct str bare, bool listed);
 const char *roster_refuse_full(const struct context *cx, const char **text); /* the condition of that; counted once per stanza */
 /* presence.c */
@@ -71,6 +69,8 @@ void unblock_apply(const struct context *cx, struct effects *fx);
 /* carbons.c */
 void carbons_enable_apply(const struct context *cx, struct effects *fx);
 void carbons_disable_apply(const struct context *cx, struct effects *fx);
+/* jsm/service.c */
+void notices_show(const struct context *cx, struct effects *fx); /* the session is there: the welcome message and the message of the day, when they are new to its user */
 /* stanza_id.c */
 struct stanza *stanza_id_stamp(const struct stanza *s, const struct jid *account); /* a new reference */
 /* subscription.c */

@@ -140,6 +140,7 @@ void presence_broadcast_apply(const struct context *cx, struct effects *fx)
     to_subscribers(fx, cx->user, presence);
     to_own_sessions(fx, cx->user, s, presence, true);
     if (first) initial(cx, fx);
+    if (priority >= 0) notices_show(cx, fx);
     if (priority >= 0 && !took) effect_then(fx, offline_flush, s->id);
 }
 

@@ -11,21 +11,36 @@
 
 static const char *const subscription_names[] = {"none", "to", "from", "both"};
 
-static void write_item(struct buf *b, const struct roster_item *item)
+static void write_row(struct buf *b, const struct store_roster_item *item)
 {
     buf_adds(b, "<item");
-    xml_add_attr(b, "jid", str_of(item->jid));
-    xml_add_attr(b, "name", str_of(item->name));
+    xml_add_attr(b, "jid", item->jid);
+    xml_add_attr(b, "name", item->name);
     xml_add_attr(b, "subscription", str_of(subscription_names[item->subscription]));
     if (item->ask) buf_adds(b, " ask='subscribe'");
     if (item->approved) buf_adds(b, " approved='true'");
     buf_adds(b, item->n_groups > 0 ? ">" : "/>");
     for (unsigned i = 0; i < item->n_groups; i++) {
         buf_adds(b, "<group>");
-        xml_add_text(b, str_of(item->groups[i]));
+        xml_add_text(b, item->groups[i]);
         buf_adds(b, "</group>");
     }
     if (item->n_groups > 0) buf_adds(b, "</item>");
+}
+
+static void write_item(struct buf *b, const struct roster_item *item)
+{
+    struct str groups[ROSTER_GROUPS_MAX];
+    struct store_roster_item row = roster_row(item, groups);
+    write_row(b, &row);
+}
+
+void roster_write(struct buf *b, const struct store_roster_item *items, size_t n)
+{
+    buf_adds(b, "<query xmlns='" NS_ROSTER "'>");
+    for (size_t i = 0; i < n; i++)
+        if (items[i].in_roster) write_row(b, &items[i]);
+    buf_adds(b, "</query>");
 }
 
 /* RFC 6121, 2.6: the version is the number of the last change. */
