@@ -7,7 +7,6 @@
 
 struct admin_ops { /* what only the daemon can do */
     void (*reload)(void); /* as SIGHUP */
-    void (*shutdown)(void); /* as SIGTERM */
 };
 must_check int admin_start(const struct config *config, const char *node, const struct admin_ops *ops, struct err *err);
 void admin_stop(void);

@@ -1,4 +1,4 @@
-/* What the daemon is and does right now: status, the event catalogue, alarms, metrics, the trace, reload and shutdown. */
+/* What the daemon is and does right now: status, the event catalogue, alarms, metrics, the trace, reload. */
 #include "admin/private.h"
 #include "base/alarm.h"
 #include "base/metric.h"
@@ -139,16 +139,8 @@ static int reload(struct request *rq, struct err *err)
     return 0;
 }
 
-static int shutdown_now(struct request *rq, struct err *err)
-{
-    (void)rq;
-    (void)err;
-    admin.ops->shutdown();
-    return 0;
-}
-
 const struct route status_routes[] = {
     {"GET", "/v1/status", status},   {"GET", "/v1/events", catalogue}, {"GET", "/v1/events/trace", trace},   {"GET", "/v1/alarms", alarms},
     {"GET", "/v1/trace/*", stanza_trace},
-    {"GET", "/v1/metrics", metrics}, {"POST", "/v1/reload", reload},   {"POST", "/v1/shutdown", shutdown_now}, {NULL, NULL, NULL},
+    {"GET", "/v1/metrics", metrics}, {"POST", "/v1/reload", reload},   {NULL, NULL, NULL},
 };

@@ -188,12 +188,15 @@ void service_announce(struct str domain, struct str text, uint64_t motd, void (*
 
 /* ---- the stop ---- */
 static struct {
-    struct msg msg;
-    struct wheel_timer timer; /* of worker 0 */
-    uint64_t delay_ms;
+    struct wheel_timer timer; /* of worker 0, as restart */
     bool restart;
     atomic_bool pending;
 } stopping;
+struct stop_msg {
+    struct msg msg;
+    uint64_t delay_ms;
+    bool restart;
+};
 
 static void stop_now(struct wheel_timer *timer)
 {
@@ -203,19 +206,22 @@ static void stop_now(struct wheel_timer *timer)
 
 static void stop_begin(struct msg *msg)
 {
-    (void)msg;
+    struct stop_msg *m = CONTAINER_OF(msg, struct stop_msg, msg);
+    stopping.restart = m->restart;
     stopping.timer.fn = stop_now;
-    worker_timer(&stopping.timer, stopping.delay_ms);
+    worker_timer(&stopping.timer, m->delay_ms);
+    free(m);
 }
 
 int service_stop_in(bool restart, unsigned delay_s, struct err *err)
 {
-    if (atomic_exchange(&stopping.pending, true)) return err_set(err, ERR_CONFLICT, "the service is to stop already");
+    if (atomic_exchange(&stopping.pending, true) && delay_s > 0) return err_set(err, ERR_CONFLICT, "the service is to stop already");
     log_notice("jsm", "the service %s in %u s", restart ? "restarts" : "stops", delay_s);
-    stopping.restart = restart;
-    stopping.delay_ms = (uint64_t)delay_s * 1000;
-    stopping.msg.run = stop_begin;
-    worker_post(0, &stopping.msg);
+    struct stop_msg *m = x_calloc(1, sizeof(*m));
+    m->delay_ms = (uint64_t)delay_s * 1000;
+    m->restart = restart;
+    m->msg.run = stop_begin;
+    worker_post(0, &m->msg);
     return 0;
 }
 

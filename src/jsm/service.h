@@ -20,7 +20,7 @@ void notice_set(enum notice kind, struct str domain, struct str text, bool anew,
  * counts as seen; 0: it is an announcement. done as of worker_each(): from a worker, called there; from other threads this blocks. text is borrowed until then. */
 void service_announce(struct str domain, struct str text, uint64_t motd, void (*done)(void *arg), void *arg);
 
-/* Stops the service after a while, orderly; ERR_CONFLICT when it is to stop already. Any thread. */
+/* Stops the service after a while, orderly. ERR_CONFLICT when it is to stop already, unless this is at once. Any thread. */
 must_check int service_stop_in(bool restart, unsigned delay_s, struct err *err);
 
 #endif

@@ -133,5 +133,3 @@ enum outcome daemon_reload(const struct invocation *in, struct err *err)
 {
     return tell(in, "/v1/reload", "signetd reloads; its log says what came of it", err);
 }
-
-enum outcome daemon_shutdown(const struct invocation *in, struct err *err) { return tell(in, "/v1/shutdown", "signetd stops", err); }

@@ -492,6 +492,51 @@ def test_assignments_links_and_the_rest(real):
     assert real.service.process.wait(WAIT) == 0
 
 
+def test_what_all_users_are_told(real):
+    """The same notices and announcements as over XMPP (test_xep_0133.py)."""
+    real.service.user("romeo", "juliet")
+    romeo = Client(real.service, "romeo")
+    real("announce", "The ball begins", "--domain", "example.com")
+    assert romeo.next_message(body="The ball begins").get("type") == "headline"
+    assert "not served here" in real("announce", "x", "--domain", "example.org", code=REFUSED)
+    assert real("motd", "show", "example.com") == "none is set\n"
+    real("motd", "set", "example.com", "Come to\nthe Globe")
+    romeo.next_message(body="Come to\nthe Globe")
+    assert real("motd", "show", "example.com") == "Come to\nthe Globe\n"
+    real("motd", "edit", "example.com", "Come to the Rose")
+    juliet = Client(real.service, "juliet")
+    juliet.next_message(body="Come to the Rose")
+    romeo.nothing("{jabber:client}message", 0.1)
+    real("motd", "delete", "example.com")
+    assert real("motd", "show", "example.com") == "none is set\n"
+    real("welcome", "set", "example.com", "Welcome")
+    assert real("welcome", "show", "example.com") == "Welcome\n"
+    real.service.user("nurse")
+    Client(real.service, "nurse").next_message(body="Welcome")
+    real("welcome", "delete", "example.com")
+    assert "not served here" in real("welcome", "show", "example.org", code=REFUSED)
+
+
+def test_restart_and_delayed_shutdown(real):
+    real.service.user("romeo")
+    since = real.service.get("/v1/status")["since"]
+    romeo = Client(real.service, "romeo")
+    real("restart", "--delay", "3600", "--announcement", "Later")
+    romeo.next_message(body="Later")
+    assert "is to stop already" in real("shutdown", "--delay", "60", code=REFUSED)
+    assert "number of seconds" in real("shutdown", "--delay", "soon", code=USAGE)
+    real("restart") # at once: sooner than what was asked for
+    assert romeo.next("{http://etherx.jabber.org/streams}error")[0].tag.endswith("system-shutdown")
+
+    def again():
+        status = ctl("--socket", real.service.options["admin.socket"], "status", "--json")
+        return status.returncode == OK and json.loads(status.stdout)["since"] != since
+    wait_until("signetd", again, 20)
+    assert real.service.process.poll() is None
+    real("shutdown")
+    assert real.service.process.wait(WAIT) == 0
+
+
 def test_watching_signetd_and_tracing_what_was_seen(real, closing):
     server = closing(Compliance("op-archive.node1-example-com"))
     real("compliance", "server", "add", "archive", "--host", "127.0.0.1", "--port", server.port, "--password-stdin", stdin="secret-of-the-link\n")

@@ -20,7 +20,7 @@ NODES = ["add-user", "delete-user", "disable-user", "reenable-user", "end-user-s
 
 @pytest.fixture
 def world(services):
-    service = services({"server.admins": "other@example.org friar@example.com", "server.idle_after": 6})
+    service = services({"server.admins": "other@example.org friar@example.com", "server.idle_after": 6, "register.password_min": 8})
     service.user("friar", "romeo", "juliet")
     return service, Client(service, "friar", "cell")
 
