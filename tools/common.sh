@@ -6,7 +6,9 @@ root=$PWD
 packages_build=(gcc meson ninja-build pkg-config python3 libuv1-dev libexpat1-dev libssl-dev libgsasl-dev libidn-dev libidn2-dev libunistring-dev
     libsqlite3-dev libmicrohttpd-dev libjansson-dev libinih-dev libsystemd-dev libcurl4-openssl-dev libcmocka-dev)
 packages_run=(python3-slixmpp)
-packages_test=(clang libclang-rt-14-dev python3-pytest libstrophe-dev go-sendxmpp sqlite3 openssl curl man-db)
+packages_test=(clang libclang-rt-14-dev python3-pytest libstrophe-dev go-sendxmpp profanity tmux sqlite3 openssl curl man-db)
+# node.js of another origin than Debian often brings npm with it and conflicts with the package.
+command -v npm >/dev/null || packages_test+=(nodejs npm)
 
 say() { printf '\033[1m==>\033[0m %s\n' "$*"; }
 fail() { printf 'error: %s\n' "$*" >&2; exit 1; }

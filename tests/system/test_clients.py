@@ -1,10 +1,12 @@
-"""Stock XMPP clients, as Debian has them: slixmpp, one on libstrophe, go-sendxmpp. Each logs in over STARTTLS with SCRAM and exchanges messages with each
-other; the recorder has es_OUT and es_IN of every message."""
-import os
+"""Stock XMPP clients: Debian's slixmpp, libstrophe and go-sendxmpp, and xmpp.js of npm. Each logs in over STARTTLS with SCRAM and exchanges messages with
+each other; the recorder has es_OUT and es_IN of every message. Those that can are cut and resume, and add a contact who accepts.
+
+xmpp.js is installed by ./check, or xmppjs/install. Where it is not (no network) its tests are skipped, and say so."""
 import shutil
 
 import pytest
 
+from harness.client import Client
 from harness.programs import BUILD, PYTHON, SOURCE, Program, Recorder
 from harness.service import PASSWORD, SLOW, Service, wait_until
 
@@ -13,15 +15,29 @@ class Common:
     """slix_client.py and strophe_client take the same arguments and say the same."""
 
     def __init__(self, *program):
-        self.program = program
+        self.program, self.env = program, {}
+
+    def run(self, service, jid, *arguments, password=PASSWORD):
+        return Program(*self.program, jid, "127.0.0.1", service.port, *arguments, env={"PASSWORD": password, **self.env})
 
     def listen(self, service, jid, count):
-        program = Program(*self.program, jid, "127.0.0.1", service.port, count, env={"PASSWORD": PASSWORD})
+        program = self.run(service, jid, count)
         program.wait_for("ready", 40)
         return program
 
     def send(self, service, jid, to, body):
-        return Program(*self.program, jid, "127.0.0.1", service.port, 0, to, body, env={"PASSWORD": PASSWORD})
+        return self.run(service, jid, 0, to, body)
+
+
+XMPPJS = BUILD / "tests/system/xmppjs"
+
+
+class XmppJs(Common):
+    """It verifies the service's certificate, as node.js does unless it is told not to."""
+
+    def __init__(self, service):
+        super().__init__("node", SOURCE / "tests/system/xmppjs/client.js")
+        self.env = {"NODE_PATH": XMPPJS / "node_modules", "NODE_EXTRA_CA_CERTS": service.dir / "data/self-signed.crt"}
 
 
 class GoSendxmpp:
@@ -59,9 +75,13 @@ def stage(tmp_path_factory):
                 recorder.close()
 
 
-def client(kind, home):
+def client(kind, service, home=None, orders=False):
     if kind == "slixmpp":
-        return Common(PYTHON, SOURCE / "tests/system/slix_client.py")
+        return Common(PYTHON, SOURCE / f"tests/system/slix_{'orders' if orders else 'client'}.py")
+    if kind == "xmpp.js":
+        if not (XMPPJS / "installed").exists():
+            pytest.skip(f"xmpp.js is not installed; tests/system/xmppjs/install {BUILD.name} does that")
+        return XmppJs(service)
     if kind == "libstrophe":
         program = BUILD / "tests/system/strophe_client"
         if not program.exists():
@@ -72,14 +92,15 @@ def client(kind, home):
     return GoSendxmpp(home)
 
 
-KINDS = ["slixmpp", "libstrophe", "go-sendxmpp"]
+KINDS = ["slixmpp", "libstrophe", "xmpp.js", "go-sendxmpp"]
+MANAGED = KINDS[:3]  # with stream management and a roster of their own; go-sendxmpp only sends and listens
 
 
 @pytest.mark.parametrize("sender", KINDS)
 @pytest.mark.parametrize("receiver", KINDS)
 def test_exchange(stage, closing, tmp_path, sender, receiver):
     service, recorder = stage
-    to, by = client(receiver, tmp_path), client(sender, tmp_path)
+    to, by = client(receiver, service, tmp_path), client(sender, service, tmp_path)
     body = f"from {sender} to {receiver} æ ☃"
     listening = closing(to.listen(service, "juliet@example.com", 1))
     session = next(s for s in service.get("/v1/sessions")["sessions"] if s["jid"].startswith("juliet@"))
@@ -97,10 +118,56 @@ def test_exchange(stage, closing, tmp_path, sender, receiver):
     wait_until("the end of both sessions", lambda: service.get("/v1/sessions")["sessions"] == [])
 
 
-def test_wrong_password(stage, closing):
+@pytest.mark.parametrize("kind", MANAGED)
+def test_wrong_password(stage, closing, kind):
     service, _ = stage
-    program = closing(Program(BUILD / "tests/system/strophe_client", "romeo@example.com", "127.0.0.1", service.port, 0, env={"PASSWORD": "wrong"})
-                      if (BUILD / "tests/system/strophe_client").exists() else
-                      Program(PYTHON, SOURCE / "tests/system/slix_client.py", "romeo@example.com", "127.0.0.1", service.port, 0, env={"PASSWORD": "wrong"}))
+    program = closing(client(kind, service).run(service, "romeo@example.com", 0, password="wrong"))
     assert program.wait(60) != 0
     assert "ready" not in program.lines
+
+
+def sessions(service, jid, **wanted):
+    return [s for s in service.get("/v1/sessions")["sessions"] if s["jid"].startswith(jid) and all(s[k] == v for k, v in wanted.items())]
+
+
+@pytest.mark.parametrize("kind", MANAGED)
+def test_resume(services, closing, kind):
+    """XEP-0198: cut twice, each time sent a message while it was away; nothing is lost or doubled."""
+    service = services({"c2s.ack_wait": 200})
+    service.user("romeo", "juliet")
+    romeo = closing(Client(service, "romeo"))
+    program = closing(client(kind, service, orders=True).listen(service, "juliet@example.com/r", "orders"))
+    romeo.message("juliet@example.com/r", "one")
+    romeo.next_message(body="heard one")
+    for round_ in (1, 2):
+        romeo.message("juliet@example.com/r", "cut")
+        wait_until("the cut", lambda: sessions(service, "juliet@example.com/r", detached=True))
+        romeo.message("juliet@example.com/r", f"while away {round_}")
+        romeo.next_message(body=f"heard while away {round_}", seconds=20)
+    romeo.message("juliet@example.com/r", "end")
+    assert program.wait() == 0
+    said = [line for line in program.lines if line.split()[0] in ("ready", "got", "resumed", "not")]  # slixmpp says more, of its own troubles
+    assert sorted(said) == sorted(["ready", "got one", "got cut", "resumed", "got while away 1", "got cut", "resumed", "got while away 2", "got end"])
+    assert [line for line in said if line.startswith("got")] == ["got one", "got cut", "got while away 1", "got cut", "got while away 2", "got end"]
+    assert service.metric("sessions_resumed_total") == 2
+
+
+@pytest.mark.parametrize("kind", MANAGED)
+def test_roster(services, closing, kind):
+    """RFC 6121, 2.3 and 3.1: it adds a contact and asks for the contact's presence, and hears in roster pushes what comes of it."""
+    service = services()
+    service.user("romeo", "juliet")
+    romeo = closing(Client(service, "romeo"))
+    program = closing(client(kind, service, orders=True).listen(service, "juliet@example.com/r", "orders"))
+    romeo.message("juliet@example.com/r", "add romeo@example.com")
+    program.wait_for("roster romeo@example.com none")
+    request = romeo.next("{jabber:client}presence", match=lambda p: p.get("type") == "subscribe")
+    assert request.get("from") == "juliet@example.com"
+    romeo.send("<presence to='juliet@example.com' type='subscribed'/>")
+    program.wait_for("roster romeo@example.com to")
+    romeo.send("<presence to='juliet@example.com' type='subscribe'/>")  # it accepts everybody
+    romeo.next("{jabber:client}presence", match=lambda p: p.get("type") == "subscribed")
+    romeo.next("{jabber:client}presence", match=lambda p: p.get("from") == "juliet@example.com/r" and p.get("type") is None)
+    program.wait_for("roster romeo@example.com both")
+    romeo.message("juliet@example.com/r", "end")
+    assert program.wait() == 0

@@ -1,15 +1,13 @@
 """XEP-0198, Stream Management: acknowledgements, counters, resumption after a cut, with stanzas under way in both directions, and what becomes of messages
 nobody acknowledged."""
 import base64
-import pathlib
 import time
 
 import pytest
 
 from harness.client import Client, Closed, text
 from harness.compliance import Compliance, passed
-from harness.programs import PYTHON, Program
-from harness.service import PASSWORD, SLOW, wait_until
+from harness.service import SLOW, wait_until
 
 SM = "{urn:xmpp:sm:3}"
 MESSAGE = "{jabber:client}message"
@@ -498,22 +496,3 @@ def test_same_resource_bound_anew(service):
     romeo.message(juliet.bare, "for whoever comes")
     new = Managed(service, "juliet")
     assert bodies(new, 1) == ["for whoever comes"]
-
-
-# ---- a client people use ----
-def test_slixmpp_resumes(service, closing):
-    romeo = Client(service, "romeo")
-    slix = closing(Program(PYTHON, pathlib.Path(__file__).with_name("slix_resume.py"), "juliet@example.com/slix", "127.0.0.1", service.port, env={"PASSWORD": PASSWORD}))
-    slix.wait_for("ready")
-    romeo.message("juliet@example.com/slix", "one")
-    romeo.next_message(body="heard one")
-    for round_ in (1, 2):
-        romeo.message("juliet@example.com/slix", "cut")
-        detached(service, "juliet@example.com/slix")
-        romeo.message("juliet@example.com/slix", f"while away {round_}")
-        romeo.next_message(body=f"heard while away {round_}")
-    romeo.message("juliet@example.com/slix", "end")
-    assert slix.wait() == 0
-    said = [line for line in slix.lines if line.split()[0] in ("ready", "got", "resumed", "not")]  # slixmpp says more, of its own troubles
-    assert said == ["ready", "got one", "got cut", "resumed", "got while away 1", "got cut", "resumed", "got while away 2", "got end"]
-    assert service.metric("sessions_resumed_total") == 2

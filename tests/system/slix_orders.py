@@ -1,6 +1,6 @@
 #!/usr/bin/python3
-"""A slixmpp client (Debian's) with stream management that cuts its own connection when it is told to, and resumes:
-PASSWORD=secret ./slix_resume.py JID HOST PORT. Messages "cut" and "end" are orders; every other is answered."""
+"""A slixmpp client (Debian's) with stream management that obeys messages: PASSWORD=secret ./slix_orders.py JID HOST PORT orders
+"cut": it cuts its own connection, and resumes; "add JID": puts that into its roster and asks for its presence; "end"; every other is answered."""
 import asyncio
 import contextlib
 import io
@@ -22,11 +22,17 @@ class Client(slixmpp.ClientXMPP):
         self.add_event_handler("session_resumed", lambda _: print("resumed", flush=True))
         self.add_event_handler("sm_failed", lambda _: print("not resumed", flush=True))
         self.add_event_handler("message", self.message)
+        self.add_event_handler("roster_update", self.roster_changed)
 
     async def start(self, _):
         self.send_presence()
         await self.get_roster()
         print("ready", flush=True)
+
+    def roster_changed(self, iq):
+        if iq["type"] == "set":
+            for jid, item in iq["roster"]["items"].items():
+                print(f"roster {jid} {item['subscription']}", flush=True)
 
     async def message(self, stanza):
         body = stanza["body"]
@@ -38,6 +44,9 @@ class Client(slixmpp.ClientXMPP):
         elif body == "end":
             self.disconnect()
             self.ended.set()
+        elif body.startswith("add "):
+            await self.update_roster(body[4:], name="somebody", subscription=None, groups=["from slixmpp"])
+            self.send_presence_subscription(pto=body[4:], ptype="subscribe")
         else:
             self.send_message(mto=stanza["from"], mbody=f"heard {body}", mtype="chat")
 
