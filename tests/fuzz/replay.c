@@ -10,7 +10,7 @@
 #include "base/buf.h"
 #include "fuzz.h"
 
-#define VARIANTS    10000 /* in all */
+#define VARIANTS    4000 /* in all */
 #define CHANGES_MAX 4
 
 static unsigned runs, variants = VARIANTS, inputs;
