@@ -35,7 +35,7 @@ static bool offered_bind(const void *stream)
 static void write_starttls(struct buf *b, const void *stream)
 {
     if (((const struct c2s *)stream)->plain_ok)
-        BUF_ADD_LIT(b, "<starttls xmlns='" NS_TLS "'><optional/></starttls>");
+        BUF_ADD_LIT(b, "<starttls xmlns='" NS_TLS "'/>"); /* RFC 6120, A.3: <required/> or nothing */
     else
         BUF_ADD_LIT(b, "<starttls xmlns='" NS_TLS "'><required/></starttls>");
 }
