@@ -127,6 +127,7 @@ static void destroy(struct conn *c)
     buf_free(&c->wire);
     buf_free(&c->tx);
     SSL_free(c->ssl); /* NULL is a no-op */
+    free(c->marks);
     free(c->why);
     free(c);
 }
@@ -159,6 +160,8 @@ static void drop(struct conn *c, const struct err *why, bool reset)
         *c->why = *why;
     }
     worker_timer_cancel(&c->timer);
+    c->taken = conn_taken(c); /* closing takes the rest of tx away from libuv */
+    c->writing = false;
     conn_to(c, CONN_GONE);
     if (c->move != NULL) conn_move_lost(c);
     if (uv_is_closing((uv_handle_t *)&c->tcp)) return; /* between two attempts of dialing: that callback finds us GONE */
@@ -247,6 +250,29 @@ size_t conn_pending(const struct conn *c)
     return c->writing ? n + uv_stream_get_write_queue_size((const uv_stream_t *)&c->tcp) : n;
 }
 
+uint64_t conn_written(const struct conn *c)
+{
+    if (c->state != CONN_OPEN && c->state != CONN_DIALING) return UINT64_MAX;
+    return c->out_gone + c->out.len;
+}
+
+/* The part of tx that the kernel has. */
+static size_t tx_done(const struct conn *c)
+{
+    size_t left = uv_stream_get_write_queue_size((const uv_stream_t *)&c->tcp);
+    return left < c->tx.len ? c->tx.len - left : 0;
+}
+
+uint64_t conn_taken(const struct conn *c)
+{
+    if (!c->writing) return c->taken;
+    size_t done = tx_done(c);
+    if (c->ssl == NULL) return c->taken + done;
+    uint64_t taken = c->taken;
+    for (unsigned i = 0; c->marks != NULL && i < c->marks->n && c->marks->marks[i].wire_end <= done; i++) taken = c->marks->marks[i].plain_end;
+    return taken;
+}
+
 bool conn_over(const struct conn *c) { return conn_pending(c) > c->out_high; }
 struct buf *conn_out(struct conn *c) { return c->state == CONN_OPEN || c->state == CONN_DIALING ? &c->out : &c->junk; }
 
@@ -254,13 +280,32 @@ static void on_written(uv_write_t *req, int status)
 {
     struct conn *c = req->data;
     if (status == 0) metric_add(METRIC_CONN_BYTES_OUT, (int64_t)c->tx.len);
+    if (status == 0 && c->state != CONN_GONE) c->taken = conn_taken(c);
     c->writing = false;
+    free(c->marks);
+    c->marks = NULL;
     buf_free(&c->tx);
     if (c->state == CONN_GONE) return;
     if (status < 0) {
         conn_fail(c, ERR_IO, "writing to %s failed: %s", c->peer, uv_strerror(status));
     } else {
         progress(c);
+    }
+}
+
+/* The kernel has taken the first `done` bytes of wire: so it has what the records that end there held. The marks of others are kept, as bytes of tx. */
+static void marks_keep(struct conn *c, const struct conn_marks *made, size_t done)
+{
+    unsigned first = 0;
+    for (; first < made->n && made->marks[first].wire_end <= done; first++) c->taken = made->marks[first].plain_end;
+    if (first == made->n) return;
+    assert(c->marks == NULL);
+    unsigned n = made->n - first;
+    c->marks = x_malloc(sizeof *c->marks + n * sizeof *c->marks->marks);
+    c->marks->n = n;
+    for (unsigned i = 0; i < n; i++) {
+        c->marks->marks[i] = made->marks[first + i];
+        c->marks->marks[i].wire_end -= done;
     }
 }
 
@@ -282,7 +327,7 @@ static void write_later(struct conn *c, struct buf *src, size_t done)
 void conn_flush(struct conn *c)
 {
     while (!c->writing && (c->state == CONN_OPEN || c->state == CONN_CLOSING || c->state == CONN_MOVING)) {
-        if (c->ssl != NULL) conn_tls_encrypt(c);
+        const struct conn_marks *made = c->ssl != NULL ? conn_tls_encrypt(c) : NULL;
         struct buf *src = c->ssl != NULL ? &c->wire : &c->out;
         if (src->len == 0 || c->state == CONN_GONE) return;
         uv_buf_t b = uv_buf_init(src->data, src->len > UINT32_MAX ? UINT32_MAX : (unsigned)src->len);
@@ -293,6 +338,12 @@ void conn_flush(struct conn *c)
         }
         size_t done = rc < 0 ? 0 : (size_t)rc;
         metric_add(METRIC_CONN_BYTES_OUT, (int64_t)done);
+        if (made != NULL) {
+            marks_keep(c, made, done);
+        } else {
+            c->taken += done;
+            c->out_gone += src->len;
+        }
         if (done == src->len) {
             settle(src);
         } else {

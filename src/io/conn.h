@@ -41,6 +41,11 @@ void conn_write(struct conn *c, const void *p, size_t n); /* copies; ignored whe
 struct buf *conn_out(struct conn *c); /* the plain-text output buffer, to append to directly; then call conn_wrote() */
 void conn_wrote(struct conn *c); /* schedules the write at the end of this turn */
 size_t conn_pending(const struct conn *c); /* bytes not yet taken by the kernel */
+/* Positions in the stream of all plain-text bytes the owner wrote: where it stands (UINT64_MAX: what is written is dropped), and up to where the kernel has
+ * them. With TLS, only whole records count. The second may be asked until on_closed returns. When writing failed, it is at least so much. */
+uint64_t conn_written(const struct conn *c);
+uint64_t conn_taken(const struct conn *c);
+void conn_flush(struct conn *c); /* writes now, not at the end of this turn, what the kernel takes */
 bool conn_over(const struct conn *c); /* more pending than the high-water mark */
 void conn_pause(struct conn *c); /* stop offering data; counts: each pause needs a resume */
 void conn_resume(struct conn *c); /* offers kept bytes (from the loop, never before return) and reads on */

@@ -108,39 +108,64 @@ void conn_tls_feed(struct conn *c, const char *data, size_t n)
     conn_tls_pump(c);
 }
 
-void conn_tls_encrypt(struct conn *c)
+#define MARKS_MAX (CONN_ENCRYPT_BYTES / CONN_RECORD_BYTES + 2)
+
+static struct conn_marks *marks_empty(void)
 {
-    if (!c->tls_up) {
-        if (!c->tls_server && !c->tls_begun && c->state == CONN_OPEN) (void)handshake(c); /* makes the ClientHello */
-        if (c->state == CONN_GONE) return;
-        take_records(c);
-        if (c->state == CONN_CLOSING) buf_free(&c->out); /* can never be encrypted any more */
-        return;
-    }
-    while (c->wire.len < CONN_ENCRYPT_BYTES && c->out_done < c->out.len) {
-        size_t n = c->out.len - c->out_done;
-        size_t written = 0;
-        if (n > CONN_ENCRYPT_BYTES / 4) n = CONN_ENCRYPT_BYTES / 4;
-        ERR_clear_error();
-        if (SSL_write_ex(c->ssl, c->out.data + c->out_done, n, &written) != 1) {
-            tls_fail(c, "TLS");
-            return;
-        }
-        c->out_done += written;
-        take_records(c);
-    }
-    if (c->out_done == c->out.len) {
+    static _Thread_local union {
+        struct conn_marks marks;
+        char room[sizeof(struct conn_marks) + MARKS_MAX * sizeof(struct conn_mark)];
+    } made;
+    made.marks.n = 0;
+    return &made.marks;
+}
+
+/* What is encrypted leaves `out`; at most as much is moved as was written. */
+static void forget_encrypted(struct conn *c)
+{
+    size_t done = c->out_done;
+    if (done == c->out.len) {
         if (c->out.cap > CONN_SMALL_BUF) {
             buf_free(&c->out);
         } else {
             buf_reset(&c->out);
         }
-        c->out_done = 0;
-    } else if (c->out_done > c->out.len / 2) { /* at most as much is moved as was written */
-        buf_consume(&c->out, c->out_done);
-        c->out_done = 0;
+    } else if (done > c->out.len / 2) {
+        buf_consume(&c->out, done);
+    } else {
+        return;
+    }
+    c->out_gone += done;
+    c->out_done = 0;
+}
+
+struct conn_marks *conn_tls_encrypt(struct conn *c)
+{
+    struct conn_marks *made = marks_empty();
+    if (!c->tls_up) {
+        if (!c->tls_server && !c->tls_begun && c->state == CONN_OPEN) (void)handshake(c); /* makes the ClientHello */
+        if (c->state == CONN_GONE) return made;
+        take_records(c);
+        if (c->state == CONN_CLOSING) buf_free(&c->out); /* can never be encrypted any more */
+        return made;
     }
     take_records(c);
+    while (c->wire.len < CONN_ENCRYPT_BYTES && c->out_done < c->out.len) {
+        size_t n = c->out.len - c->out_done;
+        size_t written = 0;
+        if (n > CONN_RECORD_BYTES) n = CONN_RECORD_BYTES;
+        ERR_clear_error();
+        if (SSL_write_ex(c->ssl, c->out.data + c->out_done, n, &written) != 1) {
+            tls_fail(c, "TLS");
+            return made;
+        }
+        c->out_done += written;
+        take_records(c);
+        assert(made->n < MARKS_MAX);
+        made->marks[made->n++] = (struct conn_mark){.wire_end = c->wire.len, .plain_end = c->out_gone + c->out_done};
+    }
+    forget_encrypted(c);
+    return made;
 }
 
 void conn_tls_bye(struct conn *c)
@@ -164,6 +189,7 @@ int conn_start_tls(struct conn *c, struct tls_context *ctx, bool server, const c
     c->tls_server = server;
     c->tls_fresh = c->offering;
     c->wire = c->out; /* still plain text */
+    c->out_gone += c->out.len;
     c->out = (struct buf){0};
     conn_touch(c);
     return 0;

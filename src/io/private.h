@@ -19,6 +19,7 @@ enum {
     CONN_MOVE_MS = 30000, /* to flush before a move */
     CONN_DIAL_MS = 10000, /* to resolve, and to connect to each address */
     CONN_ENCRYPT_BYTES = 262144, /* turned into TLS records ahead of the kernel */
+    CONN_RECORD_BYTES = 16384, /* plain text of one record: the most there may be */
 };
 
 enum conn_state {
@@ -33,6 +34,16 @@ enum conn_state {
 
 struct dial;
 struct conn_move;
+
+/* Which plain-text bytes are in records that end there, of what libuv is writing: a peer can use a record only when it has all of it. */
+struct conn_mark {
+    size_t wire_end; /* bytes of tx */
+    uint64_t plain_end;
+};
+struct conn_marks {
+    unsigned n;
+    struct conn_mark marks[];
+};
 
 struct conn {
     uv_tcp_t tcp;
@@ -62,6 +73,9 @@ struct conn {
     struct buf junk; /* what owners still write when it is too late */
     struct buf wire; /* bytes for the socket: TLS records, and plain text written before TLS began */
     struct buf tx; /* what libuv is writing */
+    struct conn_marks *marks; /* of tx, with TLS; NULL: it holds nothing the owner wrote */
+    uint64_t out_gone; /* plain-text bytes that have left `out` since the connection was made */
+    uint64_t taken; /* of all the owner wrote, the bytes that the kernel has, but for those of tx */
     size_t out_high;
     size_t out_max;
     SSL *ssl;
@@ -81,7 +95,6 @@ void conn_touch(struct conn *c); /* the turn hook will look at it */
 void conn_read_off(struct conn *c);
 void conn_read_on(struct conn *c); /* reads unless paused or at the end */
 void conn_offer(struct conn *c, const char *data, size_t n); /* n 0: only what is kept */
-void conn_flush(struct conn *c);
 void conn_drop(struct conn *c, const struct err *why); /* closes the handle now; the owner hears from the close callback */
 void conn_fail(struct conn *c, enum err_code code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 void conn_end(struct conn *c); /* flush, close_notify, FIN: what conn_close() does */
@@ -90,7 +103,8 @@ void conn_handle_closed(uv_handle_t *handle);
 /* conn_tls.c */
 void conn_tls_feed(struct conn *c, const char *data, size_t n); /* bytes from the socket */
 void conn_tls_pump(struct conn *c); /* handshake and decryption as far as the bytes go, unless paused */
-void conn_tls_encrypt(struct conn *c); /* out to wire, at most CONN_ENCRYPT_BYTES ahead */
+/* out to wire, at most CONN_ENCRYPT_BYTES ahead. Returns what was made, borrowed until the next call; wire_end counts within wire. */
+struct conn_marks *conn_tls_encrypt(struct conn *c);
 void conn_tls_bye(struct conn *c); /* close_notify to wire, once */
 
 /* conn_move.c */

@@ -3,6 +3,7 @@
 #include "base/metric.h"
 #include "jsm/csi.h"
 #include "jsm/resume.h"
+#include "jsm/unacked.h"
 #include <string.h>
 
 /* What a refusal leaves for this session (refusal rules 1, 3 and 4); everything else is dropped here and told to the owner. */
@@ -64,24 +65,24 @@ bool deliver_ask_copy(struct delivery *d, struct session *s, struct stanza *take
     return true;
 }
 
-/* The only way out to a session: its stream, or what is kept for it until it acknowledges. */
-static void put(struct session *s, struct stanza *stanza, enum event_copy copy, uint64_t since_wall_ms)
+/* The only way out to a session: its stream, and what is kept for it until it is known to have it. */
+static void put(struct session *s, struct stanza *stanza, enum event_copy copy, uint64_t since_wall_ms, struct kept *kept)
 {
     if (s->resume == NULL) {
-        c2s_send_stanza(s->c2s, stanza);
-    } else if (resume_keep(s, stanza, copy, since_wall_ms)) {
+        written_keep(s, stanza, copy, since_wall_ms, kept, c2s_send_stanza(s->c2s, stanza));
+    } else if (resume_keep(s, stanza, copy, since_wall_ms, kept)) {
         c2s_send_stanza(s->c2s, stanza);
         resume_written(s);
     }
 }
 
 /* To the client, after what it let wait (XEP-0352); or among that. */
-static bool write_out(struct session *s, struct stanza *out, enum event_copy copy, uint64_t since_wall_ms)
+static bool write_out(struct session *s, struct stanza *out, enum event_copy copy, uint64_t since_wall_ms, struct kept *kept)
 {
     if (s == NULL || !session_takes(s)) return false;
     if (csi_hold(s, out)) return true;
     deliver_held(s);
-    put(s, out, copy, since_wall_ms);
+    put(s, out, copy, since_wall_ms, kept);
     return true;
 }
 
@@ -89,7 +90,7 @@ void deliver_held(struct session *s)
 {
     struct stanza *held;
     while ((held = csi_next(s)) != NULL) {
-        put(s, held, COPY_NONE, 0);
+        put(s, held, COPY_NONE, 0, NULL);
         stanza_unref(held);
     }
 }
@@ -99,7 +100,7 @@ void deliver_again(struct session *s, struct stanza *stanza) { c2s_send_stanza(s
 bool deliver_write(struct delivery *d)
 {
     if (d->out == NULL) return true;
-    if (!write_out(session_get(d->session), d->out, d->copy, d->since_wall_ms)) return false;
+    if (!write_out(session_get(d->session), d->out, d->copy, d->since_wall_ms, d->kept)) return false;
     metric_inc(METRIC_DELIVERIES);
     return true;
 }
@@ -121,6 +122,6 @@ void deliver_to_stream(struct c2s *c, struct stanza *take_reply)
 
 void deliver_unchecked(struct session *s, struct stanza *take_reply)
 {
-    if (take_reply != NULL) write_out(s, take_reply, COPY_NONE, 0);
+    if (take_reply != NULL) write_out(s, take_reply, COPY_NONE, 0, NULL);
     stanza_unref(take_reply);
 }

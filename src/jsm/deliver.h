@@ -5,13 +5,16 @@
 #include "jsm/session.h"
 #include "jsm/verdict.h"
 
+struct kept;
+
 enum delivery_result { DELIVERY_ASKING, DELIVERY_PASSED, DELIVERY_REFUSED };
 struct delivery { /* one stanza for one session; embedded in its owner */
     uint64_t session;
     struct stanza *stanza; /* a reference */
     struct stanza *out; /* what may be written once the verdict is there */
     enum event_copy copy;
-    uint64_t since_wall_ms; /* when it came for this user, of an offline message; 0: now */
+    uint64_t since_wall_ms; /* when it came for this user, of one that bears a stamp of that; 0: now */
+    struct kept *kept; /* borrowed; NULL: no other session gets it, and the store has it not */
     struct lane_entry *entry;
     enum delivery_result result;
     struct kept_verdict verdict; /* of a refusal */

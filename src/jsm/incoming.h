@@ -3,6 +3,7 @@
 #define SIGNET_JSM_INCOMING_H
 #include "jsm/carbons.h"
 #include "jsm/dispatch.h"
+#include "jsm/kept.h"
 
 enum incoming_step {
     IN_LOADING,
@@ -16,6 +17,7 @@ enum incoming_step {
     IN_OFFLINE_ASKED,
     IN_OFFLINE_TURN,
     IN_STORING,
+    IN_KEEPING, /* in the store before the sessions get it */
     IN_CARBONS, /* done but for the other sessions' copies */
     IN_DONE,
 };
@@ -38,6 +40,10 @@ struct incoming {
     bool behind; /* it is stored since earlier ones of its sender are, though there is a session for it */
     bool anew; /* a session was sent it already and never acknowledged it */
     uint64_t came_wall_ms; /* of one delivered anew: when it came first; 0: now */
+    bool stamped; /* it bears a stamp of that */
+    struct kept *kept; /* several sessions get it, or the store has it; or NULL */
+    bool stays; /* in the store, as it is there */
+    bool rewritten; /* e_OFFLINE made it another than the store has */
     bool reached; /* some session took it, or was refused it explicitly by HANDLE */
     bool copied; /* other sessions may get a copy (XEP-0280) */
     struct carbons *carbons;

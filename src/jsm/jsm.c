@@ -23,6 +23,9 @@ void jsm_worker_start(const struct config *config)
     jsm->started_ms = clock_ms();
     list_init(&jsm->incoming);
     list_init(&jsm->outgoing);
+    list_init(&jsm->settling);
+    list_init(&jsm->slow);
+    list_init(&jsm->kept_over);
 }
 
 void jsm_worker_stop(void)

@@ -31,6 +31,8 @@ void incoming_finish(struct incoming *in)
     if (in->anew) jsm->anew--;
     stages_mark(in->stanza->sid, STAGE_FINISHED);
     ticket_done(in->parcel->ticket);
+    if (!in->reached && !in->stays) kept_over(in->kept);
+    kept_unref(in->kept);
     stanza_unref(in->parcel->stanza);
     free(in->parcel);
     if (in->fx_used) effects_clear(&in->fx);
@@ -357,6 +359,11 @@ void receive_parcel(struct parcel *take)
 static void again_loaded(struct user_wait *wait)
 {
     struct incoming *in = CONTAINER_OF(wait, struct incoming, wait);
+    in->stays = in->user->state == USER_FAILED && in->kept != NULL && in->kept->state == KEPT_STORED;
+    if (in->stays) {
+        incoming_finish(in);
+        return;
+    }
     if (in->user->state != USER_READY || in->user->gone) {
         incoming_reject(in, in->user->state == USER_FAILED ? "internal-server-error" : "service-unavailable");
         return;
@@ -367,7 +374,7 @@ static void again_loaded(struct user_wait *wait)
     incoming_choose(in);
 }
 
-void receive_again(struct stanza *take, uint64_t since_wall_ms)
+void receive_again(struct stanza *take, uint64_t since_wall_ms, struct kept *kept)
 {
     struct incoming *in = x_calloc(1, sizeof(*in));
     in->parcel = x_calloc(1, sizeof(*in->parcel));
@@ -379,6 +386,7 @@ void receive_again(struct stanza *take, uint64_t since_wall_ms)
     in->anew = true;
     jsm->anew++;
     in->came_wall_ms = since_wall_ms;
+    in->kept = kept_ref(kept);
     in->wait.fn = again_loaded;
     user_when_loaded(in->user, &in->wait);
 }

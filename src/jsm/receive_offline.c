@@ -4,6 +4,7 @@
 #include "base/stages.h"
 #include "jsm/features/features.h"
 #include "jsm/incoming.h"
+#include <limits.h>
 
 static void offline_stored(void *arg, const struct err *err)
 {
@@ -30,6 +31,7 @@ void incoming_offline_turn(struct incoming *in)
         incoming_refused(in);
         return;
     }
+    in->rewritten = in->verdict.stanza != in->stanza;
     stanza_unref(in->stanza);
     in->stanza = stanza_ref(in->verdict.stanza);
     verdict_clear(&in->verdict);
@@ -47,6 +49,23 @@ static void offline_answered(struct incoming *in, const struct verdict *v)
 }
 
 static void offline_done(void *arg, const struct verdict *v) { offline_answered(arg, v); }
+
+/* One that lies in the store already stays there, in its place. */
+static void store_offline(struct incoming *in)
+{
+    in->step = IN_STORING;
+    bool there = in->kept != NULL && in->kept->state != KEPT_NOWHERE;
+    in->stays = there && in->kept->state == KEPT_STORED && !in->rewritten;
+    if (in->stays) {
+        offline_stored(in, NULL);
+        return;
+    }
+    struct store_batch *batch = store_batch_new(in->user->jid.bare);
+    if (there) store_batch_offline_delete(batch, in->stanza->sid);
+    unsigned max = there ? UINT_MAX : (unsigned)jsm->config->offline_max_messages;
+    store_batch_offline_add(batch, in->stanza, in->came_wall_ms != 0 ? in->came_wall_ms : clock_wall_ms(), max);
+    store_batch_commit(batch, offline_stored, in);
+}
 
 void incoming_nobody_there(struct incoming *in)
 {
@@ -74,10 +93,7 @@ void incoming_store(struct incoming *in)
     const struct stanza *s = in->stanza;
     incoming_ensure_lane(in);
     if (in->looked_again) {
-        in->step = IN_STORING;
-        struct store_batch *batch = store_batch_new(in->user->jid.bare);
-        store_batch_offline_add(batch, s, in->came_wall_ms != 0 ? in->came_wall_ms : clock_wall_ms(), (unsigned)jsm->config->offline_max_messages);
-        store_batch_commit(batch, offline_stored, in);
+        store_offline(in);
         return;
     }
     in->step = IN_OFFLINE_ASKED;

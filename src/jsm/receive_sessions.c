@@ -2,6 +2,7 @@
 #include "base/clock.h"
 #include "base/metric.h"
 #include "base/stages.h"
+#include "jsm/delay.h"
 #include "jsm/features/features.h"
 #include "jsm/had.h"
 #include "jsm/incoming.h"
@@ -110,6 +111,8 @@ static bool write_copies(struct incoming *in)
     bool lost = false;
     for (unsigned i = 0; i < in->n_deliveries; i++) {
         struct delivery *d = &in->deliveries[i];
+        d->kept = in->kept;
+        if (in->stamped) d->since_wall_ms = in->came_wall_ms;
         bool wrote = (d->result != DELIVERY_PASSED || takes_still(in, d)) && deliver_write(d);
         if (d->result == DELIVERY_PASSED && wrote)
             wrote_one(in, session_get(d->session));
@@ -143,6 +146,67 @@ static bool unsubscribed_broadcast(const struct incoming *in)
     return item == NULL || (item->subscription != SUBSCRIPTION_TO && item->subscription != SUBSCRIPTION_BOTH);
 }
 
+static void write_turn(struct incoming *in)
+{
+    if (in->kept == NULL && in->n_deliveries > 1 && in->stanza->kind == STANZA_MESSAGE) in->kept = kept_new(in->user, in->stanza->sid, false);
+    bool lost = write_copies(in);
+    if (in->reached) {
+        stages_mark(in->stanza->sid, STAGE_WRITTEN);
+        metric_observe_us(METRIC_STAGE_IN_TIME, clock_us() - in->since_us);
+    }
+    if (!in->reached && lost && (in->parcel->flags & PARCEL_NO_EVENTS) == 0) {
+        incoming_choose(in);
+        return;
+    }
+    if (in->reached || in->n_refused == 0)
+        incoming_finish(in);
+    else
+        nobody_took_it(in);
+}
+
+/* What would be lost with us though it counts as delivered: a message that only sessions without a stream take. What es_IN let through for the first of them;
+ * NULL: none such. */
+static const struct delivery *to_be_kept(const struct incoming *in)
+{
+    if (in->stanza->kind != STANZA_MESSAGE || jsm->config->offline_max_messages == 0 || !offline_storable(in->stanza)) return NULL;
+    if (in->kept != NULL && in->kept->state != KEPT_NOWHERE) return NULL;
+    const struct delivery *first = NULL;
+    for (unsigned i = 0; i < in->n_deliveries; i++) {
+        const struct delivery *d = &in->deliveries[i];
+        const struct session *s = session_get(d->session);
+        if (d->result != DELIVERY_PASSED || s == NULL || !session_takes(s) || !takes_still(in, d)) continue;
+        if (!resume_stores_first(s)) return NULL;
+        if (first == NULL) first = d;
+    }
+    return first;
+}
+
+static void now_kept(void *arg, const struct err *err)
+{
+    struct incoming *in = arg;
+    kept_written(in->kept, err);
+    if (err == NULL) {
+        metric_inc(METRIC_UNACKED_STORED);
+        write_turn(in);
+        return;
+    }
+    kept_unref(in->kept);
+    in->kept = NULL;
+    incoming_reject(in, err->code == ERR_LIMIT ? "service-unavailable" : "internal-server-error");
+}
+
+static void keep_first(struct incoming *in, const struct delivery *d)
+{
+    incoming_ensure_lane(in);
+    in->step = IN_KEEPING;
+    if (in->kept == NULL) in->kept = kept_new(in->user, in->stanza->sid, false);
+    struct store_batch *batch = store_batch_new(in->user->jid.bare);
+    struct stanza *plain = in->stamped ? delay_unstamp(d->out) : stanza_ref(d->out);
+    kept_write(in->kept, batch, plain, in->came_wall_ms != 0 ? in->came_wall_ms : clock_wall_ms(), (unsigned)jsm->config->offline_max_messages);
+    stanza_unref(plain);
+    store_batch_commit(batch, now_kept, in);
+}
+
 static void flush_over_copies(struct user_wait *wait)
 {
     struct incoming *in = CONTAINER_OF(wait, struct incoming, wait);
@@ -162,19 +226,11 @@ void incoming_copies_turn(struct incoming *in)
         return;
     }
     if (wait_for_flush(in, flush_over_copies)) return;
-    bool lost = write_copies(in);
-    if (in->reached) {
-        stages_mark(in->stanza->sid, STAGE_WRITTEN);
-        metric_observe_us(METRIC_STAGE_IN_TIME, clock_us() - in->since_us);
-    }
-    if (!in->reached && lost && (in->parcel->flags & PARCEL_NO_EVENTS) == 0) {
-        incoming_choose(in);
-        return;
-    }
-    if (in->reached || in->n_refused == 0)
-        incoming_finish(in);
+    const struct delivery *kept = to_be_kept(in);
+    if (kept != NULL)
+        keep_first(in, kept);
     else
-        nobody_took_it(in);
+        write_turn(in);
 }
 
 /* ---- the choice of sessions: RFC 6121, 8.5 ---- */
@@ -212,20 +268,13 @@ static unsigned to_bare(const struct incoming *in, struct session **chosen)
     return n;
 }
 
-/* XEP-0203: for a session it was not meant for at first. */
-static void delay_stamp(struct incoming *in)
+/* For a session it was not meant for at first; and back, when that has gone too. */
+static void stamp(struct incoming *in, bool stamped)
 {
-    char stamp[CLOCK_STAMP_SIZE];
-    struct buf inner = {0};
-    buf_add_str(&inner, in->stanza->inner);
-    buf_addf(&inner, "<delay xmlns='urn:xmpp:delay' from='" STR_FMT "' stamp='%s'/>", STR_ARG(in->user->jid.domain), clock_stamp(in->came_wall_ms, stamp));
-    struct str bytes = buf_str(&inner);
-    struct stanza_change change = {.inner = &bytes};
-    struct stanza *stamped = stanza_with(in->stanza, &change);
-    buf_free(&inner);
+    struct stanza *s = stamped ? delay_stamp(in->stanza, in->user->jid.domain, in->came_wall_ms) : delay_unstamp(in->stanza);
     stanza_unref(in->stanza);
-    in->stanza = stamped;
-    in->came_wall_ms = 0;
+    in->stanza = s;
+    in->stamped = stamped;
 }
 
 #define FEW_SESSIONS 16 /* those of most users: no memory is allocated */
@@ -255,7 +304,7 @@ static bool another_had_it(struct incoming *in)
     {
         struct session *s = CONTAINER_OF(node, struct session, node);
         if (!in->anew || !session_takes_messages(s) || !had_it(s, in->stanza->sid)) continue;
-        resume_stands_for(s, in->stanza, in->came_wall_ms);
+        in->stays = resume_stands_for(s, in->stanza, in->came_wall_ms, in->kept) || in->stays;
         any = true;
     }
     return any;
@@ -263,6 +312,7 @@ static bool another_had_it(struct incoming *in)
 
 void incoming_choose(struct incoming *in)
 {
+    if (in->stamped) stamp(in, false);
     if (in->returned || another_had_it(in)) {
         incoming_finish(in);
         return;
@@ -286,7 +336,7 @@ void incoming_choose(struct incoming *in)
     }
     n = without_refused(in, chosen, n);
     in->behind = n > 0 && is_behind(in, chosen[0]);
-    if (n > 0 && !in->behind && in->came_wall_ms != 0) delay_stamp(in);
+    if (n > 0 && !in->behind && in->came_wall_ms != 0) stamp(in, true);
     if (in->behind)
         incoming_store(in);
     else if (n > 0)

@@ -2,7 +2,10 @@
  *
  * To the client: every stanza written to the session is kept, by reference, until the client acknowledges it. A session whose stream is cut stays as it is,
  * present and addressed, and what it would be sent joins the queue. When it resumes, the queue is written again, no faster than the client reads; when its
- * time is over, messages go where they would have gone without this session (RFC 6121, 8.5), and IQ requests are answered with an error.
+ * time is over, messages go where they would have gone without this session (RFC 6121, 8.5), and IQ requests are answered with an error (unacked.c).
+ *
+ * Should we die meanwhile: messages are in the store too from when the stream was cut, or when the client has not acknowledged them for a while
+ * (c2s.unacked_store), until it does; one that comes for a session without a stream is stored before its sender hears that it was handled.
  *
  * From the client: `h` is the longest finished prefix of its tickets, so that what it need not keep any more is delivered, stored or refused, and not only
  * read. A client that resumes waits for stanzas under way (resume_wait), since it sends again what is not covered. What is still open then is known by a
@@ -16,8 +19,8 @@
 #include "base/metric.h"
 #include "jsm/csi.h"
 #include "jsm/deliver.h"
-#include "jsm/receive.h"
 #include "jsm/ticket.h"
+#include "jsm/unacked.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,14 +28,6 @@
 #define TOKEN_BYTES 24
 #define TOKEN_SIZE  (2 * TOKEN_BYTES + 1)
 
-struct unacked {
-    struct list node;
-    struct stanza *stanza;
-    size_t bytes;
-    uint64_t since_wall_ms; /* when it came for this user */
-    enum event_copy copy;
-    struct stanza *stands_for; /* of a carbon copy: what this session was not given because it has the copy; NULL: nothing */
-};
 struct resume {
     struct session *session;
     char token[TOKEN_SIZE]; /* empty: acknowledgements only */
@@ -53,7 +48,7 @@ struct resume {
     uint32_t unasked; /* written since the last <r/> */
     bool full;
     uint64_t waiting; /* the stream that wants to resume, until tickets are back; 0: none */
-    struct wheel_timer ask, timer; /* timer: the end of the time without a stream, of resume_wait, or (full) of the session */
+    struct wheel_timer ask, store, timer; /* timer: the end of the time without a stream, of resume_wait, or (full) of the session */
 };
 
 /* Sessions that ended without being resumed, the latest of each worker: one who comes too late learns what was handled. */
@@ -129,29 +124,53 @@ static void unacked_drop_first(struct resume *r)
     r->n--;
     r->bytes -= u->bytes;
     metric_add(METRIC_UNACKED, -1);
-    stanza_unref(u->stanza);
-    stanza_unref(u->stands_for);
-    free(u);
+    unacked_came(u);
 }
 
-void resume_stands_for(struct session *s, struct stanza *message, uint64_t since_wall_ms)
+bool resume_stands_for(struct session *s, struct stanza *message, uint64_t since_wall_ms, struct kept *kept)
 {
-    if (s->resume == NULL) return;
+    if (s->resume == NULL) return false;
     LIST_EACH(node, &s->resume->unacked)
     {
         struct unacked *u = CONTAINER_OF(node, struct unacked, node);
         if (u->copy != COPY_CARBON || u->stanza->sid != message->sid || u->stands_for != NULL) continue;
-        u->stands_for = stanza_ref(message);
-        u->since_wall_ms = since_wall_ms;
+        unacked_stands_for(u, message, since_wall_ms, kept);
+        return true;
+    }
+    return false;
+}
+
+static void on_store(struct wheel_timer *timer)
+{
+    struct resume *r = CONTAINER_OF(timer, struct resume, store);
+    uint64_t wait = (uint64_t)jsm->config->c2s_unacked_store, now = worker_now_ms();
+    unacked_store(r->session->user, &r->unacked, now - wait);
+    LIST_EACH(node, &r->unacked)
+    {
+        const struct unacked *one = CONTAINER_OF(node, struct unacked, node);
+        if (!unacked_unstored(one)) continue;
+        worker_timer(timer, one->mark + wait - now);
         return;
     }
 }
 
-bool resume_keep(struct session *s, struct stanza *stanza, enum event_copy copy, uint64_t since_wall_ms)
+/* A client that acknowledges in time costs a look at the queue now and then, and nothing in the store. */
+static void store_later(struct resume *r, const struct unacked *one)
+{
+    if (jsm->config->c2s_unacked_store > 0 && !list_linked(&r->store.node) && unacked_unstored(one)) worker_timer(&r->store, (uint64_t)jsm->config->c2s_unacked_store);
+}
+
+bool resume_stores_first(const struct session *s)
+{
+    if (s->resume == NULL) return false;
+    return jsm->config->c2s_unacked_store == 0 || s->c2s == NULL || c2s_get(c2s_id(s->c2s)) == NULL;
+}
+
+bool resume_keep(struct session *s, struct stanza *stanza, enum event_copy copy, uint64_t since_wall_ms, struct kept *kept)
 {
     struct resume *r = s->resume;
-    struct unacked *u = x_malloc(sizeof(*u));
-    *u = (struct unacked){.stanza = stanza_ref(stanza), .bytes = stanza_size(stanza) + sizeof(*u), .since_wall_ms = since_wall_ms != 0 ? since_wall_ms : clock_wall_ms(), .copy = copy};
+    struct unacked *u = unacked_new(stanza, copy, since_wall_ms, kept);
+    u->mark = worker_now_ms();
     list_push_back(&r->unacked, &u->node);
     r->n++;
     r->bytes += u->bytes;
@@ -160,6 +179,7 @@ bool resume_keep(struct session *s, struct stanza *stanza, enum event_copy copy,
         r->full = true;
         worker_timer(&r->timer, 0); /* not here: the caller is in the middle of a delivery */
     }
+    if (!s->detached) store_later(r, u);
     if (s->c2s != NULL && r->unsent == NULL) return true;
     if (r->unsent == NULL && s->detached) r->unsent = &u->node;
     return false;
@@ -234,6 +254,7 @@ void resume_on_enable(struct c2s *c, bool resume, uint32_t max_s)
     r->base = r->floor = s->next;
     list_init(&r->unacked);
     r->ask.fn = on_ask;
+    r->store.fn = on_store;
     r->timer.fn = on_timer;
     uint32_t most = (uint32_t)jsm->config->c2s_resume_timeout;
     r->max_s = max_s < most ? max_s : most;
@@ -262,12 +283,18 @@ bool resume_on_ack(struct c2s *c, uint32_t h)
 
 static void detached(struct session *s)
 {
+    struct list left; /* from before acknowledgements were enabled */
+    list_init(&left);
+    written_end(s, &left);
     s->c2s = NULL;
     s->detached = true;
     s->reading_stopped = false; /* the pause was the stream's */
     worker_timer_cancel(&s->resume->ask);
     s->resume->unasked = 0;
+    worker_timer_cancel(&s->resume->store);
+    unacked_store(s->user, &s->resume->unacked, UINT64_MAX);
     if (!s->resume->full) worker_timer(&s->resume->timer, (uint64_t)s->resume->max_s * 1000);
+    unacked_elsewhere(&left, s->user);
 }
 
 bool resume_possible(const struct session *s) { return s->resume != NULL && s->resume->token[0] != '\0' && s->state == SESSION_OPEN && !jsm->draining; }
@@ -401,7 +428,7 @@ void resume_on_resume(struct c2s *c, struct str previd, uint32_t h)
 
 /* ---- the end ---- */
 
-void resume_ending(struct session *s)
+void resume_ending(struct session *s, struct list *left)
 {
     struct resume *r = s->resume;
     if (r == NULL) return;
@@ -411,6 +438,7 @@ void resume_ending(struct session *s)
     s->detached = false;
     worker_timer_cancel(&r->timer);
     worker_timer_cancel(&r->ask);
+    worker_timer_cancel(&r->store);
     if (r->token[0] != '\0') {
         if (late.ones == NULL) late.ones = x_calloc(LATE_ONES, sizeof(*late.ones));
         struct late_one *one = &late.ones[late.next++ % LATE_ONES];
@@ -421,69 +449,13 @@ void resume_ending(struct session *s)
     struct c2s *c = r->waiting != 0 ? c2s_get(r->waiting) : NULL;
     r->waiting = 0;
     if (c != NULL) too_late(c, str_of(r->token));
-}
-
-struct resume_left {
-    struct list unacked;
-};
-
-struct resume_left *resume_take(struct session *s)
-{
-    struct resume *r = s->resume;
-    if (r == NULL) return NULL;
-    struct resume_left *left = x_malloc(sizeof(*left));
-    list_init(&left->unacked);
     struct list *node;
-    while ((node = list_pop_front(&r->unacked)) != NULL) list_push_back(&left->unacked, node);
+    while ((node = list_pop_front(&r->unacked)) != NULL) list_push_back(left, node);
     metric_add(METRIC_UNACKED, -(int64_t)r->n);
-    worker_timer_cancel(&r->timer);
-    worker_timer_cancel(&r->ask);
     again_end(r);
     free(r->prints);
     free(r);
     s->resume = NULL;
-    return left;
-}
-
-/* An offline message goes back to what it was before its delivery put a stamp behind it: it will get another. */
-static struct stanza *unstamped(struct stanza *take)
-{
-    const struct xml_child *last = take->n_children > 0 ? &take->children[take->n_children - 1] : NULL;
-    if (last == NULL || !str_is(last->name, "delay") || !str_is(last->ns, "urn:xmpp:delay")) return take;
-    struct str inner = {take->inner.p, (size_t)(stanza_child_bytes(take, last).p - take->inner.p)};
-    struct stanza_change change = {.inner = &inner};
-    struct stanza *out = stanza_with(take, &change);
-    stanza_unref(take);
-    return out;
-}
-
-void resume_deliver_elsewhere(struct resume_left *take, struct user *u)
-{
-    if (take == NULL) return;
-    struct list *node;
-    while ((node = list_pop_front(&take->unacked)) != NULL) {
-        struct unacked *one = CONTAINER_OF(node, struct unacked, node);
-        struct stanza *stanza = one->stanza;
-        if (one->stands_for != NULL) {
-            metric_inc(METRIC_UNACKED_REROUTED);
-            receive_again(one->stands_for, one->since_wall_ms);
-            stanza_unref(stanza);
-            free(one);
-            continue;
-        }
-        bool own = jid_bare_eq(&stanza->from, &u->jid) && !jid_is_full(&stanza->from);
-        if ((one->copy == COPY_NONE || one->copy == COPY_OFFLINE) && stanza->kind == STANZA_MESSAGE && stanza->type != MESSAGE_ERROR && jid_present(&stanza->to)) {
-            metric_inc(METRIC_UNACKED_REROUTED);
-            receive_again(one->copy == COPY_OFFLINE ? unstamped(stanza) : stanza, one->since_wall_ms);
-        } else if (stanza_is_request(stanza) && jid_present(&stanza->from) && stanza->from.local.p != NULL && !own) { /* never unanswered */
-            router_route(stanza_error(stanza, "service-unavailable", NULL, NULL), (struct ticket){0}, PARCEL_NO_EVENTS);
-            stanza_unref(stanza);
-        } else {
-            stanza_unref(stanza);
-        }
-        free(one);
-    }
-    free(take);
 }
 
 void resume_worker_stop(void)

@@ -11,6 +11,7 @@
 #include "jsm/resume.h"
 #include "jsm/send.h"
 #include "jsm/ticket.h"
+#include "jsm/unacked.h"
 #include <stdlib.h>
 
 _Thread_local struct jsm_worker *jsm;
@@ -40,6 +41,7 @@ struct session *session_new(struct user *u, struct c2s *c2s, struct str resource
     list_init(&s->held_back);
     list_init(&s->end_waits);
     list_init(&s->arriving);
+    list_init(&s->written);
     list_push_back(&u->sessions, &s->node);
     imap_put(&jsm->sessions, s->id, s);
     metric_inc(METRIC_SESSIONS);
@@ -103,7 +105,6 @@ void session_abandon(struct session *s)
     struct stanza *subject = last_presence(s);
     tell_end(s, subject);
     stanza_unref(subject);
-    resume_deliver_elsewhere(resume_take(s), s->user);
 }
 
 /* Unavailable presence the server makes itself raises no es_OUT. */
@@ -129,12 +130,10 @@ static void session_gone(struct session *s)
     had_free(s);
     lane_set_free(&s->sending);
     tickets_close(s);
-    struct resume_left *left = resume_take(s);
     metric_add(METRIC_SESSIONS, -1);
     struct user *u = s->user;
     arena_free(s->arena);
     free(s);
-    resume_deliver_elsewhere(left, u);
     user_release(u);
 }
 
@@ -145,23 +144,26 @@ static void session_end_when_quiet(struct session *s)
 
 void session_end(struct session *s, bool graceful)
 {
+    struct list left;
+    list_init(&left);
+    written_end(s, &left);
     if (s->c2s != NULL) c2s_set_session(s->c2s, NULL); /* it may be closing, and tell so when the session is no more */
     s->c2s = NULL;
-    if (s->state != SESSION_BINDING && s->state != SESSION_OPEN) return;
-    s->end_graceful = graceful;
-    resume_ending(s);
-    state_move(&session_states, s->full.full.p, &s->state, SESSION_ENDING);
+    if (s->state == SESSION_BINDING || s->state == SESSION_OPEN) {
+        s->end_graceful = graceful;
+        resume_ending(s, &left);
+        state_move(&session_states, s->full.full.p, &s->state, SESSION_ENDING);
+    }
+    struct user *u = s->user;
+    u->refs++;
     session_end_when_quiet(s);
+    unacked_elsewhere(&left, u); /* now, even if the session must wait: what comes for the user from now on comes after it */
+    user_release(u);
 }
 
 void session_kick(struct session *s, const char *condition, const char *text)
 {
-    struct c2s *c2s = s->c2s;
-    if (c2s != NULL) {
-        c2s_set_session(c2s, NULL);
-        s->c2s = NULL;
-        c2s_close(c2s, condition, text);
-    }
+    if (s->c2s != NULL) c2s_close(s->c2s, condition, text);
     session_end(s, false);
 }
 

@@ -16,6 +16,8 @@ struct session {
     struct arena *arena; /* holds `full` */
     struct jid full;
     struct c2s *c2s; /* NULL: the stream is gone */
+    struct list written; /* struct unacked: what matters of what the stream's kernel buffer has not taken yet */
+    struct list settling; /* in jsm->settling or jsm->slow, while there is such */
     struct resume *resume; /* stream management; NULL: not enabled */
     bool detached; /* the stream was cut, the session may be resumed: it takes stanzas as before */
     unsigned state; /* enum session_state */
@@ -83,6 +85,7 @@ struct user {
     struct list flush_waits; /* until the offline flush is over: live stanzas come after it */
     struct list flushes; /* offline flushes, one at a time */
     struct left left;
+    struct imap kept; /* stanza id -> struct kept: in the store, and on its way to sessions */
     struct map roster; /* bare JID -> struct roster_item */
     uint64_t roster_version;
     uint64_t writes, writes_before_load; /* batches given to the store */
@@ -104,6 +107,11 @@ struct jsm_worker { /* one per worker thread */
     uint64_t next_session;
     struct list incoming; /* stanzas under way to users of this worker */
     struct list outgoing; /* stanzas under way from sessions of this worker */
+    struct list settling, slow; /* sessions that were written to in this turn, and those whose output waited at the end of one (unacked.c) */
+    struct turn_hook settle_hook;
+    struct wheel_timer slow_timer;
+    struct list kept_over; /* struct kept: to be removed from the store */
+    struct turn_hook kept_hook;
     unsigned anew; /* of incoming: unacknowledged messages of sessions that ended */
     bool draining; /* what sessions still send is refused */
     bool returning; /* and what arrives goes back to its sender */

@@ -172,6 +172,7 @@ void user_release(struct user *u)
     offline_left_clear(u);
     free(u->last_status);
     free(u->carbon_ids);
+    imap_free(&u->kept);
     arena_free(u->arena);
     free(u);
     metric_add(METRIC_USERS_IN_MEMORY, -1);

@@ -24,7 +24,7 @@ struct store_step { /* of a batch */
             uint64_t wall_ms;
             unsigned max;
         } add;
-        int64_t id;
+        uint64_t sid;
         struct store_document document;
         struct {
             struct str jid; /* absent: all */

@@ -393,9 +393,9 @@ void store_batch_offline_add(struct store_batch *b, const struct stanza *stanza,
     s->u.add.max = max_messages;
 }
 
-void store_batch_offline_delete(struct store_batch *b, int64_t id)
+void store_batch_offline_delete(struct store_batch *b, uint64_t sid)
 {
-    batch_step(b, STEP_OFFLINE_DELETE)->u.id = id;
+    batch_step(b, STEP_OFFLINE_DELETE)->u.sid = sid;
 }
 
 void store_batch_document_set(struct store_batch *b, const char *area, struct str name, struct str xml, unsigned max)

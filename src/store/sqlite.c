@@ -228,7 +228,7 @@ static int sqlite_batch(struct str user, const struct store_step *steps, unsigne
             rc = sqlite_offline_add(account, s->u.add.stanza, s->u.add.wall_ms, s->u.add.max, err);
             break;
         case STEP_OFFLINE_DELETE:
-            rc = sqlite_offline_delete(account, s->u.id, err);
+            rc = sqlite_offline_delete(account, s->u.sid, err);
             break;
         case STEP_DOCUMENT_SET:
             rc = sqlite_document_set(account, &s->u.document, err);

@@ -56,7 +56,7 @@ must_check int sqlite_roster_set(int64_t account, const struct store_roster_item
 must_check int sqlite_roster_delete(int64_t account, struct str jid, uint64_t roster_version, struct err *err);
 must_check int sqlite_roster_forget_requests_of(struct str user, struct err *err); /* on all rosters */
 must_check int sqlite_offline_add(int64_t account, const struct stanza *s, uint64_t wall_ms, unsigned max, struct err *err);
-must_check int sqlite_offline_delete(int64_t account, int64_t id, struct err *err);
+must_check int sqlite_offline_delete(int64_t account, uint64_t sid, struct err *err);
 must_check int sqlite_offline_load(struct str user, int64_t after_id, unsigned limit, struct arena *a, struct store_offline_item **out, size_t *n,
                                    struct err *err);
 must_check int sqlite_account_set_logout(struct str user, uint64_t wall_ms, struct str status, struct err *err);

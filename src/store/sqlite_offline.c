@@ -24,11 +24,11 @@ int sqlite_offline_add(int64_t account, const struct stanza *s, uint64_t wall_ms
 }
 
 /* One that is gone already is no error: it is what was wanted. */
-int sqlite_offline_delete(int64_t account, int64_t id, struct err *err)
+int sqlite_offline_delete(int64_t account, uint64_t sid, struct err *err)
 {
     struct sql_call q = sql_call(SQL_OFFLINE_DELETE);
     sql_bind_int(&q, account);
-    sql_bind_int(&q, id);
+    sql_bind_int(&q, (int64_t)sid);
     return sql_run(&q, err);
 }
 

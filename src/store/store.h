@@ -89,7 +89,7 @@ void store_batch_roster_set(struct store_batch *b, const struct store_roster_ite
 void store_batch_roster_delete(struct store_batch *b, struct str jid, uint64_t roster_version);
 /* Over max: ERR_LIMIT, nothing of the batch is done. */
 void store_batch_offline_add(struct store_batch *b, const struct stanza *s, uint64_t wall_ms, unsigned max_messages);
-void store_batch_offline_delete(struct store_batch *b, int64_t id);
+void store_batch_offline_delete(struct store_batch *b, uint64_t sid); /* the message of that stanza id; none: no error */
 /* xml absent: deletes. ERR_LIMIT: the area has max others. */
 void store_batch_document_set(struct store_batch *b, const char *area, struct str name, struct str xml, unsigned max);
 void store_batch_blocked_set(struct store_batch *b, struct str jid, bool blocked); /* jid absent, blocked false: the list is emptied */

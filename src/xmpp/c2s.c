@@ -203,6 +203,7 @@ void c2s_close(struct c2s *c, const char *condition, const char *text)
 static void c2s_on_conn_closed(void *owner, const struct err *why)
 {
     struct c2s *c = owner;
+    c->taken = conn_taken(c->conn);
     c->conn = NULL;
     c->lost = c->state != C2S_CLOSING;
     if (c->lost) c2s_end(c, false, why ? why->text : "the client closed the connection without closing the stream");
@@ -324,12 +325,28 @@ void c2s_bind_refused(struct c2s *c)
     c2s_resume(c);
 }
 
-void c2s_send_stanza(struct c2s *c, const struct stanza *s)
+uint64_t c2s_send_stanza(struct c2s *c, const struct stanza *s)
 {
     bool registering = c->state == C2S_AUTH && c->paused;
-    if (c->state != C2S_BOUND && c->state != C2S_BINDING && c->state != C2S_READY && !registering) return;
+    if (c->state != C2S_BOUND && c->state != C2S_BINDING && c->state != C2S_READY && !registering) return UINT64_MAX;
     stanza_write(conn_out(c->conn), s, NULL);
+    uint64_t end = conn_written(c->conn);
     conn_wrote(c->conn);
+    return end;
+}
+
+uint64_t c2s_taken(struct c2s *c)
+{
+    if (c->conn == NULL) return c->taken;
+    conn_flush(c->conn);
+    return conn_taken(c->conn);
+}
+
+void c2s_abort(struct c2s *c, const char *why)
+{
+    struct err err;
+    err_set(&err, ERR_LIMIT, "%s", why);
+    if (c->conn != NULL) conn_abort(c->conn, &err);
 }
 
 /* Who makes accounts for others keeps the stream for the next one, and is long in between. It costs no more than accounts do, which are limited. */

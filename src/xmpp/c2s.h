@@ -74,7 +74,10 @@ void c2s_peer_address(const struct c2s *c, char *out, size_t n); /* without the 
 void c2s_bound(struct c2s *c, const struct jid *full); /* the bind result itself is sent with c2s_send_stanza; the reader goes on */
 void c2s_bind_refused(struct c2s *c); /* the error itself is sent with c2s_send_stanza; the client may try again */
 /* Writes a stanza to the client. ONLY jsm/deliver may call this (checked by tests/lint). */
-void c2s_send_stanza(struct c2s *c, const struct stanza *s);
+/* Returns where its last byte stands in the stream's output; UINT64_MAX: it is not sent any more. */
+uint64_t c2s_send_stanza(struct c2s *c, const struct stanza *s);
+uint64_t c2s_taken(struct c2s *c); /* up to where the kernel has the output, after it was offered what waits; until on_closed returns */
+void c2s_abort(struct c2s *c, const char *why); /* what waits for the client is not sent any more */
 bool c2s_lost(const struct c2s *c); /* in on_closed: the connection was cut, neither side ended the stream */
 /* ---- XEP-0198 ---- */
 void c2s_sm_enabled(struct c2s *c, const char *token, uint32_t max_s); /* token NULL: acknowledgements, no resumption */

@@ -44,6 +44,7 @@ struct c2s_rate {
 struct c2s {
     uint64_t id; /* the worker that accepted it in the top 16 bits, its count below: unique over workers */
     struct conn *conn; /* NULL: gone */
+    uint64_t taken; /* of its output, once it is gone */
     struct xml_parser *parser;
     struct arena *arena; /* user, domain */
     unsigned state; /* enum c2s_state */

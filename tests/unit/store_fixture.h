@@ -217,6 +217,7 @@ static inline struct stanza *some_message(const char *body)
 static inline void add_message(struct store_batch *b, const char *body, unsigned max)
 {
     struct stanza *s = some_message(body);
+    s->sid = stanza_id_next();
     store_batch_offline_add(b, s, 1000, max);
     stanza_unref(s);
 }

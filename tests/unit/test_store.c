@@ -330,7 +330,9 @@ static void test_offline(void **state)
 
     load_offline(ANN, 0, 3);
     assert_int_equal(answer.n, 3);
-    int64_t third = answer.offline[2].id, second = answer.offline[1].id;
+    int64_t third = answer.offline[2].id;
+    uint64_t sid_of_third = answer.offline[2].sid, sid_of_second = answer.offline[1].sid;
+    assert_true(sid_of_second != sid_of_third);
     assert_int_equal(answer.offline[0].wall_ms, 1000);
     struct err err;
     struct stanza *s = stanza_from_text(answer.offline[0].stanza, &err);
@@ -345,11 +347,11 @@ static void test_offline(void **state)
     assert_int_equal(answer.n, 0);
 
     b = store_batch_new(STR(BOB));
-    store_batch_offline_delete(b, second); /* not his */
+    store_batch_offline_delete(b, sid_of_second); /* not his */
     assert_int_equal(do_commit(b), ERR_NONE);
     b = store_batch_new(STR(ANN));
-    store_batch_offline_delete(b, third);
-    store_batch_offline_delete(b, third);
+    store_batch_offline_delete(b, sid_of_third);
+    store_batch_offline_delete(b, sid_of_third);
     assert_int_equal(do_commit(b), ERR_NONE);
     assert_int_equal(do_load(ANN), ERR_NONE);
     assert_int_equal(answer.user.offline_count, 4);

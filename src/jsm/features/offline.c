@@ -1,17 +1,19 @@
 /* Offline messages (XEP-0160): which are kept, and their delivery when the user is back. Each goes through es_IN like anything else; what an outage kept from
  * being asked stays stored, what was refused is removed (EVENTS.md, refusal rule 6). The next page is read when one has been delivered, so that memory is
- * bounded; live messages wait until all is done. A user has one flush at a time: what a second session would get is what the first did not take.
+ * bounded; live messages wait until all is done. A message leaves the store when the client has it (unacked.c); until then other flushes pass it by. A user has
+ * one flush at a time: what a second session would get is what the first did not take.
  *
  * Where one message stays in the store, all that its sender sent after it must come after it. So those behind it in the flush stay too, and so do new ones: the
  * sender is in user->left, and what he sends is kept though there is a session for it (receive_sessions.c). What is left is tried again after offline.retry,
  * by a flush of these senders' messages alone, for which the others' do not wait. */
-#include "base/clock.h"
 #include "base/log.h"
 #include "base/metric.h"
 #include "broker/broker.h"
+#include "jsm/delay.h"
 #include "jsm/deliver.h"
 #include "jsm/features/features.h"
 #include "jsm/had.h"
+#include "jsm/kept.h"
 #include "jsm/resume.h"
 #include "router/route.h"
 #include <stdlib.h>
@@ -69,13 +71,12 @@ struct flush {
     unsigned under_way;
     bool last_page;
     bool lost; /* the session went before it took all */
-    struct store_batch *deletes;
 };
 struct flush_item {
     struct lane_entry lane;
     struct delivery d;
     struct flush *flush;
-    int64_t id;
+    struct kept *kept;
     bool answered;
 };
 
@@ -177,50 +178,43 @@ static void flush_end(struct flush *f)
     user_release(u);
 }
 
-static void page_deleted(void *arg, const struct err *err)
+static void one_finished(struct flush *f)
 {
-    struct flush *f = arg;
-    if (err != NULL) log_error("jsm", "delivered offline messages of '%s' could not be removed from the store: %s", f->user->jid.full.p, err->text);
-    if (err != NULL) f->lost = false; /* what was delivered is still there: not twice, as far as can be helped */
-    if (err != NULL || f->last_page || f->lost)
+    if (--f->under_way > 0) return;
+    if (f->last_page || f->lost)
         flush_end(f);
     else
         store_offline_load(f->user->jid.bare, f->after, FLUSH_PAGE, page_read, f);
 }
 
-static void one_finished(struct flush *f)
-{
-    if (--f->under_way > 0) return;
-    struct store_batch *deletes = f->deletes;
-    f->deletes = NULL;
-    store_batch_commit(deletes, page_deleted, f);
-}
-
 /* XEP-0191: what was stored before its sender was blocked. He is told as of any message of his now: nobody will get it. */
-static void drop_blocked(struct flush *f, int64_t id, const struct stanza *stanza)
+static void drop_blocked(struct kept *kept, const struct stanza *stanza)
 {
     struct stanza *error = stanza_error(stanza, "service-unavailable", NULL, NULL);
     if (error != NULL) router_route(error, (struct ticket){0}, 0);
-    store_batch_offline_delete(f->deletes, id);
+    kept_over(kept);
 }
 
+/* The session's queue keeps what it was sent in the store until its client has it; what was refused is over now. */
 static void item_apply(struct flush_item *item)
 {
     struct flush *f = item->flush;
     struct delivery *d = &item->d;
     bool passed = d->result == DELIVERY_PASSED;
+    d->kept = item->kept;
     if (blocking_matches(f->user, &d->stanza->from)) { /* since es_IN was asked */
-        drop_blocked(f, item->id, d->stanza);
+        drop_blocked(item->kept, d->stanza);
     } else if ((passed && left_has(&f->left, d->stanza)) || (!passed && d->verdict.outage)) {
         left_add(&f->left, d->stanza->from.bare);
         metric_inc(METRIC_OFFLINE_LEFT);
-    } else if (passed && !deliver_write(d)) {
-        f->lost = true;
-    } else {
-        if (passed) metric_inc(METRIC_OFFLINE_DELIVERED);
-        store_batch_offline_delete(f->deletes, item->id);
+    } else if (!deliver_write(d)) {
+        f->lost = f->lost || passed;
+    } else if (passed) {
+        metric_inc(METRIC_OFFLINE_DELIVERED);
     }
+    if (!passed && !d->verdict.outage) kept_over(item->kept);
     deliver_clear(d);
+    kept_unref(item->kept);
     lane_leave(&item->lane);
     free(item);
     one_finished(f);
@@ -243,57 +237,50 @@ static struct stanza *read_item(const struct store_offline_item *row, const stru
 {
     struct err err;
     struct stanza *s = stanza_from_text(row->stanza, &err);
-    if (s == NULL) log_error("jsm", "a stored offline message of '%s' cannot be read: %s", u->jid.full.p, err.text);
-    return s;
-}
-
-/* XEP-0203: when it was stored, by whom. */
-static struct stanza *delayed(const struct stanza *s, const struct store_offline_item *row, const struct user *u)
-{
-    char stamp[CLOCK_STAMP_SIZE];
-    struct buf inner = {0};
-    buf_add_str(&inner, s->inner);
-    buf_addf(&inner, "<delay xmlns='urn:xmpp:delay' from='" STR_FMT "' stamp='%s'/>", STR_ARG(u->jid.domain), clock_stamp(row->wall_ms, stamp));
-    struct str bytes = buf_str(&inner);
-    struct stanza_change change = {.inner = &bytes, .sid = &row->sid};
+    if (s == NULL) {
+        log_error("jsm", "a stored offline message of '%s' cannot be read: %s", u->jid.full.p, err.text);
+        return NULL;
+    }
+    struct stanza_change change = {.sid = &row->sid};
     struct stanza *out = stanza_with(s, &change);
-    buf_free(&inner);
+    stanza_unref(s);
     return out;
 }
 
 /* What the session got as a copy when it was stored is not given to it again (XEP-0280). */
-static bool had_as_copy(struct flush *f, struct session *s, const struct store_offline_item *row, const struct stanza *stanza)
+static bool had_as_copy(struct session *s, const struct store_offline_item *row, struct stanza *stanza, struct kept *kept)
 {
     if (!had_it(s, row->sid)) return false;
-    struct stanza_change change = {.sid = &row->sid};
-    struct stanza *message = stanza_with(stanza, &change);
-    resume_stands_for(s, message, row->wall_ms);
-    stanza_unref(message);
-    store_batch_offline_delete(f->deletes, row->id);
+    if (!resume_stands_for(s, stanza, row->wall_ms, kept)) kept_over(kept);
     return true;
 }
 
 static void deliver_item(struct flush *f, struct session *s, const struct store_offline_item *row)
 {
-    struct stanza *stored = read_item(row, f->user);
-    if (stored == NULL) return;
-    bool blocked = blocking_matches(f->user, &stored->from);
-    if (blocked) drop_blocked(f, row->id, stored);
-    struct stanza *stanza = blocked || had_as_copy(f, s, row, stored) ? NULL : delayed(stored, row, f->user);
-    stanza_unref(stored);
+    struct stanza *stanza = read_item(row, f->user);
     if (stanza == NULL) return;
     if (left_has(&f->left, stanza) || (f->again && !left_has(&f->user->left, stanza))) {
         stanza_unref(stanza);
         return;
     }
+    struct kept *kept = kept_new(f->user, row->sid, true);
+    bool blocked = blocking_matches(f->user, &stanza->from);
+    if (blocked) drop_blocked(kept, stanza);
+    if (blocked || had_as_copy(s, row, stanza, kept)) {
+        kept_unref(kept);
+        stanza_unref(stanza);
+        return;
+    }
     struct flush_item *item = x_calloc(1, sizeof(*item));
     item->flush = f;
-    item->id = row->id;
+    item->kept = kept;
     item->lane.on_head = item_on_head;
     lane_enter(&f->lane, STR("offline"), &item->lane);
     lane_stage(&item->lane, 1);
     f->under_way++;
-    bool now = deliver_ask(&item->d, s, stanza, COPY_OFFLINE, &item->lane, item_ready);
+    struct stanza *stamped = delay_stamp(stanza, f->user->jid.domain, row->wall_ms);
+    stanza_unref(stanza);
+    bool now = deliver_ask(&item->d, s, stamped, COPY_OFFLINE, &item->lane, item_ready);
     item->d.since_wall_ms = row->wall_ms;
     if (now) item_ready(&item->d);
 }
@@ -311,11 +298,10 @@ static void page_read(void *arg, const struct store_offline_item *items, size_t 
         return;
     }
     f->last_page = n < FLUSH_PAGE;
-    f->deletes = store_batch_new(f->user->jid.bare);
     f->under_way = 1;
     for (size_t i = 0; i < n; i++) {
         f->after = items[i].id;
-        deliver_item(f, s, &items[i]);
+        if (!kept_under_way(f->user, items[i].sid)) deliver_item(f, s, &items[i]);
     }
     one_finished(f);
 }
