@@ -187,7 +187,8 @@ static void now_kept(void *arg, const struct err *err)
     kept_written(in->kept, err);
     if (err == NULL) {
         metric_inc(METRIC_UNACKED_STORED);
-        write_turn(in);
+        in->step = IN_TURN; /* what an ended session left may have gone ahead of it */
+        if (lane_is_head(&in->lane)) incoming_copies_turn(in);
         return;
     }
     kept_unref(in->kept);
