@@ -376,10 +376,13 @@ static void note_request(struct client *client, const struct stanza *s)
     buf_free(&b);
 }
 
-void c2s_send_stanza(struct c2s *c, const struct stanza *s)
+/* What is sent is with the client at once. */
+uint64_t c2s_taken(struct c2s *c) { return (void)c, 0; }
+void c2s_abort(struct c2s *c, const char *why) { (void)c, (void)why; }
+
+static void client_gets(struct c2s *c, const struct stanza *s)
 {
     struct client *client = c->client;
-    if (c->state == STREAM_CLOSING) return;
     struct buf b = {0};
     struct err err;
     stanza_write(&b, s, NS_CLIENT);
@@ -393,6 +396,13 @@ void c2s_send_stanza(struct c2s *c, const struct stanza *s)
     if (client->n_got % 64 == 0) client->got = x_realloc(client->got, (client->n_got + 64) * sizeof *client->got);
     client->got[client->n_got++] = (struct got){.stanza = stanza_ref(s), .epoch = client->epoch};
     if (stanza_is_request(s)) note_request(client, s);
+}
+
+uint64_t c2s_send_stanza(struct c2s *c, const struct stanza *s)
+{
+    if (c->state == STREAM_CLOSING) return UINT64_MAX;
+    client_gets(c, s);
+    return 0;
 }
 
 void client_output(struct client *client, bool full)
