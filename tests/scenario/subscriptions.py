@@ -118,6 +118,11 @@ def subscriptions_seen(client, contact):
     return [e.get("type") for e in client.got if e.tag == "{jabber:client}presence" and e.get("type") in TYPES and e.get("from", "").startswith(contact + "@")]
 
 
+def presence_seen(client, account):
+    return [e.get("type") or "available" for e in client.got
+            if e.tag == "{jabber:client}presence" and e.get("from", "").startswith(account + "@") and e.get("type") not in TYPES]
+
+
 def said(words):
     return ", ".join(words) or "-"
 
@@ -167,7 +172,9 @@ def outbound(table, scene, kind):
 def contact_sends(kind, state):
     """A state of the contact's in which his server lets the stanza go on (appendix A.2)."""
     contact = state.mirrored()
-    if kind == "subscribed":
+    if kind == "probe" and not state.asked: # he believes that he sees the user
+        contact.subscription = {"none": "to", "from": "both"}.get(contact.subscription, contact.subscription)
+    elif kind == "subscribed":
         contact.asked, contact.subscription = True, {"from": "none", "both": "to"}.get(contact.subscription, contact.subscription)
     elif kind == "unsubscribed" and not contact.asked and contact.subscription in ("none", "to"):
         contact.subscription = {"none": "from", "to": "both"}[contact.subscription]
@@ -189,8 +196,12 @@ def inbound(table, scene, kind):
         sender.send(f"<presence type='{kind}' to='{variant}@example.com'/>")
         sender.iq("get", "<ping xmlns='urn:xmpp:ping'/>")
         settled(scene, variant, contact)
-        yield row, f"arrived ({variant})", kind, said(scene.asked("e_DELIVER", contact, variant))
-        yield row, f"answered ({variant})", row["answered"], said(scene.asked("e_DELIVER", variant, contact))
+        sender.iq("get", "<ping xmlns='urn:xmpp:ping'/>")
+        if kind == "probe":
+            yield row, f"answered ({variant})", row[f"answered, {variant}"], said(scene.asked("e_DELIVER", variant, contact) + presence_seen(sender, variant))
+        else:
+            yield row, f"arrived ({variant})", kind, said(scene.asked("e_DELIVER", contact, variant))
+            yield row, f"answered ({variant})", row["answered"], said(scene.asked("e_DELIVER", variant, contact))
         if variant == "there":
             came = len(pushes(user, contact))
             yield row, "pushed to the user's clients", "once" if push_expected(row) else "no", {0: "no", 1: "once"}.get(came, f"{came} times")
@@ -201,6 +212,8 @@ def inbound(table, scene, kind):
     states = scene.end()
     for row, variant, contact in cells:
         yield row, f"the new state ({variant})", row["the new state"], states.get((variant, contact), "None")
+        if kind == "probe":
+            yield row, f"the contact's new state ({variant})", row["the contact's new state"], states.get((contact, variant), "None")
 
 
 def play(table):
