@@ -56,6 +56,16 @@ int str_cmp(struct str a, struct str b)
     return order != 0 ? order : (a.n > b.n) - (a.n < b.n);
 }
 
+char *str_hex(char *out, uint64_t n, unsigned min_digits)
+{
+    static const char digits[] = "0123456789abcdef";
+    unsigned count = min_digits != 0 ? min_digits : 1;
+    while (count < 16 && n >> (4 * count) != 0) count++;
+    for (unsigned i = 0; i < count; i++) out[i] = digits[n >> (4 * (count - 1 - i)) & 15];
+    out[count] = '\0';
+    return out + count;
+}
+
 void buf_free(struct buf *b)
 {
     free(b->data);

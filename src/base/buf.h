@@ -29,6 +29,9 @@ static inline bool str_eq(struct str a, struct str b) /* absent equals only abse
 static inline bool str_is(struct str a, const char *cstr) { return str_eq(a, str_of(cstr)); }
 char *str_dup(struct str s); /* malloc'ed, NUL-terminated; the caller frees it. Never NULL: out of memory aborts */
 int str_cmp(struct str a, struct str b);
+/* Writes n in hexadecimal, small letters, with at least min_digits (at most 16) and a NUL; returns the end. For what every stanza has. */
+#define STR_HEX_SIZE 17
+char *str_hex(char *out, uint64_t n, unsigned min_digits);
 
 /* Zero-initialised is empty and valid. All growth aborts on out of memory. */
 struct buf {

@@ -53,11 +53,20 @@ char *clock_stamp(uint64_t wall_ms, char out[CLOCK_STAMP_SIZE])
     /* The last instant that has a four-digit year, as XEP-0082 wants it. */
     const uint64_t last_ms = 253402300799999U;
     if (wall_ms > last_ms) wall_ms = last_ms;
-    time_t seconds = (time_t)(wall_ms / 1000);
-    struct tm tm;
-    gmtime_r(&seconds, &tm);
-    size_t n = strftime(out, CLOCK_STAMP_SIZE, "%Y-%m-%dT%H:%M:%S", &tm);
-    snprintf(out + n, CLOCK_STAMP_SIZE - n, ".%03uZ", (unsigned)(wall_ms % 1000));
+    static _Thread_local char second[CLOCK_STAMP_SIZE]; /* every event has a stamp, and many have the same second */
+    static _Thread_local size_t n;
+    static _Thread_local uint64_t second_of;
+    if (n == 0 || second_of != wall_ms / 1000) {
+        second_of = wall_ms / 1000;
+        time_t seconds = (time_t)second_of;
+        struct tm tm;
+        gmtime_r(&seconds, &tm);
+        n = strftime(second, sizeof second, "%Y-%m-%dT%H:%M:%S", &tm);
+    }
+    unsigned ms = (unsigned)(wall_ms % 1000);
+    const char rest[] = {'.', (char)('0' + ms / 100), (char)('0' + ms / 10 % 10), (char)('0' + ms % 10), 'Z', '\0'};
+    memcpy(out, second, n);
+    memcpy(out + n, rest, sizeof rest);
     return out;
 }
 

@@ -21,16 +21,17 @@ struct event_block {
 enum { ENVELOPE_BYTES = 512 }; /* about what the wire adds to stanza and context */
 
 static struct {
-    char node[256], label[64];
-    uint32_t boot;
+    char node[256], prefix[80]; /* of event ids: "label-boot-" */
+    size_t prefix_len;
     atomic_uint_fast64_t seq;
 } ids;
 
 void event_ids_start(const char *node, uint32_t boot)
 {
     snprintf(ids.node, sizeof(ids.node), "%s", node);
-    snprintf(ids.label, sizeof(ids.label), "%.*s", (int)strcspn(node, "."), node);
-    ids.boot = boot;
+    int label = (int)strcspn(node, ".");
+    snprintf(ids.prefix, sizeof(ids.prefix), "%.*s-%x-", label < 63 ? label : 63, node, boot);
+    ids.prefix_len = strlen(ids.prefix);
     atomic_store(&ids.seq, 0);
 }
 
@@ -38,7 +39,8 @@ const char *event_node(void) { return ids.node; }
 
 const char *event_id_text(const struct event *e, char out[EVENT_ID_SIZE])
 {
-    snprintf(out, EVENT_ID_SIZE, "%s-%x-%08llx", ids.label, ids.boot, (unsigned long long)e->seq);
+    memcpy(out, ids.prefix, ids.prefix_len);
+    str_hex(out + ids.prefix_len, e->seq, 8);
     return out;
 }
 

@@ -23,13 +23,21 @@ static void write_candidates(struct buf *out, const struct event *e)
     }
 }
 
+static void write_iq(struct buf *out, const char *before, uint64_t number)
+{
+    char id[STR_HEX_SIZE];
+    buf_adds(out, before);
+    buf_add(out, id, (size_t)(str_hex(id, number, 1) - id));
+    buf_addc(out, '\'');
+}
+
 void protocol_write_event(struct buf *out, const struct protocol_names *names, uint64_t number, const struct event_request *request)
 {
     const struct event *e = request->event;
     bool awaited = request->hold != 0;
     char id[EVENT_ID_SIZE], sid[STANZA_ID_SIZE], stamp[CLOCK_STAMP_SIZE];
     if (awaited)
-        buf_addf(out, "<iq type='set' id='e%llx'", (unsigned long long)number);
+        write_iq(out, "<iq type='set' id='e", number);
     else
         BUF_ADD_LIT(out, "<message");
     xml_add_attr(out, "from", str_of(names->broker));
@@ -58,7 +66,7 @@ void protocol_write_event(struct buf *out, const struct protocol_names *names, u
 
 void protocol_write_ping(struct buf *out, const struct protocol_names *names, uint64_t number)
 {
-    buf_addf(out, "<iq type='get' id='p%llx'", (unsigned long long)number);
+    write_iq(out, "<iq type='get' id='p", number);
     xml_add_attr(out, "from", str_of(names->broker));
     xml_add_attr(out, "to", str_of(names->component));
     BUF_ADD_LIT(out, "><ping xmlns='" NS_PING "'/></iq>");

@@ -7,7 +7,13 @@
 
 #define REPLACEMENT "\xef\xbf\xbd"
 
-static const char *escape_of(unsigned char c, bool attribute)
+/* What is to be escaped: 1 in text, 2 in attribute values, 3 in both. */
+static const unsigned char escaped[256] = {
+    [0 ... 8] = 3, ['\t'] = 2, ['\n'] = 2, [11] = 3, [12] = 3, ['\r'] = 3, [14 ... 31] = 3,
+    ['&'] = 3, ['<'] = 3, ['>'] = 3, ['\''] = 2, ['"'] = 2,
+};
+
+static const char *escape_of(unsigned char c)
 {
     switch (c) {
     case '&':
@@ -19,28 +25,27 @@ static const char *escape_of(unsigned char c, bool attribute)
     case '\r':
         return "&#13;"; /* literally, it would be read as a newline */
     case '\'':
-        return attribute ? "&apos;" : NULL;
+        return "&apos;";
     case '"':
-        return attribute ? "&quot;" : NULL;
+        return "&quot;";
     case '\t':
-        return attribute ? "&#9;" : NULL;
+        return "&#9;";
     case '\n':
-        return attribute ? "&#10;" : NULL;
+        return "&#10;";
     default:
-        return c < 0x20 ? REPLACEMENT : NULL;
+        return REPLACEMENT;
     }
 }
 
 static void add_escaped(struct buf *b, struct str text, bool attribute)
 {
     size_t done = 0;
+    const unsigned char *p = (const unsigned char *)text.p;
+    unsigned mask = attribute ? 2 : 1;
     for (size_t i = 0; i < text.n; i++) {
-        unsigned char c = (unsigned char)text.p[i];
-        if (c > '>') continue; /* nothing to escape from here on, and most of text */
-        const char *escape = escape_of(c, attribute);
-        if (escape == NULL) continue;
+        if ((escaped[p[i]] & mask) == 0) continue;
         buf_add(b, text.p + done, i - done);
-        buf_adds(b, escape);
+        buf_adds(b, escape_of(p[i]));
         done = i + 1;
     }
     if (text.n > done) buf_add(b, text.p + done, text.n - done);

@@ -80,15 +80,9 @@ uint64_t stanza_id_next(void)
 
 const char *stanza_id_text(uint64_t sid, char out[STANZA_ID_SIZE])
 {
-    static const char digits[] = "0123456789abcdef";
-    uint64_t boot = sid >> COUNTER_BITS, count = sid & ((1ULL << COUNTER_BITS) - 1);
-    unsigned boot_n = 1, count_n = 8; /* digits; by hand, since every message has one written */
-    while (boot >> (4 * boot_n) != 0) boot_n++;
-    while (count >> (4 * count_n) != 0) count_n++;
-    for (unsigned i = 0; i < boot_n; i++) out[i] = digits[boot >> (4 * (boot_n - 1 - i)) & 15];
-    out[boot_n] = '-';
-    for (unsigned i = 0; i < count_n; i++) out[boot_n + 1 + i] = digits[count >> (4 * (count_n - 1 - i)) & 15];
-    out[boot_n + 1 + count_n] = '\0';
+    char *end = str_hex(out, sid >> COUNTER_BITS, 1);
+    *end = '-';
+    str_hex(end + 1, sid & ((1ULL << COUNTER_BITS) - 1), 8);
     return out;
 }
 
