@@ -86,6 +86,7 @@ class Client:
     def start_tls(self):
         context = ssl.create_default_context()
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        self.sock.settimeout(10 * SLOW)  # not that of the last read
         self.sock = context.wrap_socket(self.sock, server_hostname=self.domain)
 
     def send(self, text):
