@@ -9,13 +9,13 @@
 #include "broker/broker.h"
 #include "jsm/account.h"
 #include "jsm/deliver.h"
+#include "xmpp/form.h"
 #include "xmpp/guard.h"
 #include <arpa/inet.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define NS_DATA "jabber:x:data"
 #define ADDRESSES 8192
 
 /* ---- how many accounts an address has made ---- */
@@ -59,6 +59,33 @@ static bool allowance(const char *address, bool give_back)
 }
 
 /* ---- requests ---- */
+/* The same as the fields of the namespace itself, for clients that know forms (XEP-0077, 4). What is missing is found where it is needed. */
+static const struct form_field form_fields[] = {
+    {"username", FIELD_TEXT_SINGLE, "Username", true, NULL},
+    {"password", FIELD_TEXT_PRIVATE, "Password", true, NULL},
+};
+static const struct form_field submit_fields[] = {{"username", FIELD_TEXT_SINGLE, NULL, false, NULL}, {"password", FIELD_TEXT_PRIVATE, NULL, false, NULL}};
+
+static bool form_type_is(const struct xml_node *x, struct arena *a, const char *form_type)
+{
+    for (const struct xml_node *f = xml_node_child(x, "field", NS_DATA); f != NULL; f = xml_node_next(f, "field", NS_DATA)) {
+        const struct xml_node *value = str_is(xml_node_attr(f, "var"), "FORM_TYPE") ? xml_node_child(f, "value", NS_DATA) : NULL;
+        if (value != NULL) return str_is(xml_node_text(a, value), form_type);
+    }
+    return false;
+}
+
+static int submitted_read(const struct xml_node *x, struct arena *a, struct registration_form *out)
+{
+    const char *changing = NS_REGISTER ":changepassword", *text;
+    struct form form = {form_type_is(x, a, changing) ? changing : NS_REGISTER, NULL, NULL, submit_fields, 2};
+    struct form_value values[FORM_FIELDS_MAX];
+    if (form_read(&form, x, a, values, &text) != 0) return -1;
+    out->username = form_first(&values[0]);
+    out->password = form_first(&values[1]);
+    return 0;
+}
+
 int registration_read(const struct stanza *iq, struct arena *a, struct registration_form *out)
 {
     struct err err;
@@ -66,17 +93,13 @@ int registration_read(const struct stanza *iq, struct arena *a, struct registrat
     struct xml_node *query = root != NULL ? xml_node_child(root, "query", NS_REGISTER) : NULL;
     *out = (struct registration_form){0};
     if (query == NULL) return -1;
+    struct xml_node *only = xml_node_child(query, NULL, NULL), *form = xml_node_child(query, "x", NS_DATA);
     out->remove = xml_node_child(query, "remove", NS_REGISTER) != NULL;
+    if (out->remove) return xml_node_next(only, NULL, NULL) == NULL ? 0 : -1; /* XEP-0077, 3.2: nothing else beside it */
+    if (form != NULL) return submitted_read(form, a, out); /* it takes precedence */
     struct xml_node *username = xml_node_child(query, "username", NS_REGISTER), *password = xml_node_child(query, "password", NS_REGISTER);
     if (username != NULL) out->username = xml_node_text(a, username);
     if (password != NULL) out->password = xml_node_text(a, password);
-    struct xml_node *form = xml_node_child(query, "x", NS_DATA);
-    for (struct xml_node *f = form != NULL ? xml_node_child(form, "field", NS_DATA) : NULL; f != NULL; f = xml_node_next(f, "field", NS_DATA)) {
-        struct xml_node *value = xml_node_child(f, "value", NS_DATA);
-        if (value == NULL) continue;
-        if (str_is(xml_node_attr(f, "var"), "username")) out->username = xml_node_text(a, value);
-        if (str_is(xml_node_attr(f, "var"), "password")) out->password = xml_node_text(a, value);
-    }
     return 0;
 }
 
@@ -178,13 +201,16 @@ static void registration_ask(struct registration *r)
     stanza_unref(subject);
 }
 
-/* XEP-0077, 3.1: the fields asked for. */
-static struct stanza *registration_form_reply(const struct stanza *iq)
+/* XEP-0077, 3.1: the fields asked for, and the form that asks for the same. */
+static struct stanza *registration_form_reply(const struct stanza *iq, struct arena *a)
 {
+    const char *least = "";
+    if (jsm->config->register_password_min > 1) least = arena_printf(a, " of at least %lld bytes", (long long)jsm->config->register_password_min);
+    struct form form = {NS_REGISTER, "Registration", arena_printf(a, "Choose a username and a password%s.", least), form_fields, 2};
     struct buf b = {0};
-    buf_adds(&b, "<query xmlns='" NS_REGISTER "'><instructions>Choose a username and a password");
-    if (jsm->config->register_password_min > 1) buf_addf(&b, " of at least %lld bytes", (long long)jsm->config->register_password_min);
-    buf_adds(&b, ".</instructions><username/><password/></query>");
+    buf_addf(&b, "<query xmlns='" NS_REGISTER "'><instructions>%s</instructions><username/><password/>", form.instructions);
+    form_write(&b, &form, NULL);
+    buf_adds(&b, "</query>");
     struct stanza *reply = stanza_result(iq, buf_str(&b));
     buf_free(&b);
     return reply;
@@ -231,7 +257,7 @@ void registration_begin(struct c2s *c, struct stanza *take)
         return;
     }
     if (take->type == IQ_GET) {
-        registration_end(r, registration_form_reply(take), false);
+        registration_end(r, registration_form_reply(take, r->arena), false);
         return;
     }
     const char *type, *text, *condition = registration_check(r, domain, &type, &text);

@@ -11,7 +11,7 @@ struct registration_form { /* what a request says; absent: nothing */
     bool remove;
     struct str username, password;
 };
-/* Of the request's <query/>, or the form in it (XEP-0077, 4); -1: neither. In the arena. */
+/* Of the request's <query/>, or the form in it (XEP-0077, 4); -1: neither, or a form that is none, or something beside <remove/>. In the arena. */
 must_check int registration_read(const struct stanza *iq, struct arena *a, struct registration_form *out);
 
 #endif

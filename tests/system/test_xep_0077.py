@@ -1,5 +1,6 @@
 """In-band registration (XEP-0077): accounts made before login, passwords changed, accounts removed; what compliance servers see of it."""
 import time
+import base64
 import xml.etree.ElementTree as ET
 
 import pytest
@@ -83,6 +84,32 @@ def test_refused(services):
     assert condition(request(c, account("romeo"), to="example.org")) == "service-unavailable"
 
 
+def submit(form_type="jabber:iq:register", kind="submit", **fields):
+    fields = {"FORM_TYPE": form_type, **fields}
+    return f"<x xmlns='jabber:x:data' type='{kind}'>" + "".join(f"<field var='{k}'><value>{v}</value></field>" for k, v in fields.items()) + "</x>"
+
+
+def test_form(services):
+    """4: the form asks for what the fields ask for, and may be submitted instead of them."""
+    service = services(ON)
+    c = stranger(service)
+    x = request(c, "", "get")[0].find("{jabber:x:data}x")
+    assert x.get("type") == "form"
+    fields = {f.get("var"): (f.get("type"), f.find("{jabber:x:data}required") is not None) for f in x.findall("{jabber:x:data}field")}
+    assert fields == {"FORM_TYPE": ("hidden", False), "username": ("text-single", True), "password": ("text-private", True)}
+    assert condition(request(c, submit(username="romeo"))) == "not-acceptable"
+    assert condition(request(c, submit(password=PASSWORD))) == "not-acceptable"
+    assert condition(request(c, submit(username="romeo", password=PASSWORD, form_type="jabber:iq:search"))) == "bad-request"
+    assert condition(request(c, submit(username="romeo", password=PASSWORD, form_type="jabber:iq:register:cancel"))) == "bad-request"
+    assert condition(request(c, submit(username="romeo", password=PASSWORD, kind="result"))) == "bad-request"
+    assert request(c, account("paris") + submit(username="romeo", password=PASSWORD)).get("type") == "result" # the form takes precedence
+    romeo = Client(service, "romeo")
+    with pytest.raises(PermissionError):
+        Client(service, "paris")
+    assert request(romeo, submit("jabber:iq:register:changepassword", username="romeo@example.com", old_password=PASSWORD, password="another one")).get("type") == "result"
+    Client(service, "romeo", password="another one").close()
+
+
 def test_limit(services):
     """Accounts per address; those that were not made do not count."""
     service = services({**ON, "register.accounts": 2})
@@ -115,10 +142,30 @@ def test_password(services):
     assert shown.find(f"{Q}query/{Q}registered") is not None and shown.findtext(f"{Q}query/{Q}username") == "romeo"
     assert condition(request(romeo, account("juliet", "another password"))) == "not-allowed"
     assert condition(request(romeo, account("romeo", "short"))) == "not-acceptable"
+    assert condition(request(romeo, account("romeo", ""))) == "bad-request" # 3.3: never to nothing
+    assert condition(request(romeo, "<password>another password</password>")) == "bad-request"
+    assert condition(request(romeo, account("romeo@example.org", "another password"))) == "not-allowed"
+    assert condition(request(romeo, "<remove/>" + account("romeo"))) == "bad-request" # 3.2: alone
+    assert condition(request(romeo, "<remove/><email/>")) == "bad-request"
+    assert shown.find(f"{Q}query/{Q}instructions") is not None
     assert request(romeo, account("romeo", "another password"), to="example.com").get("type") == "result"
     Client(service, "romeo", password="another password").close()
     with pytest.raises(Exception):
         Client(service, "romeo")
+
+
+def test_password_needs_tls(services):
+    """3.3: where streams may be without TLS at all, passwords are not changed on them."""
+    service = services({**ON, "c2s.plain_loopback": "yes"})
+    service.user("romeo")
+    c = Client(service, "romeo", login=False, direct_tls=False)
+    c.open()
+    c.send("<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>" + base64.b64encode(f"\0romeo\0{PASSWORD}".encode()).decode() + "</auth>")
+    c.next("{urn:ietf:params:xml:ns:xmpp-sasl}success")
+    c.open()
+    c.iq("set", "<bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/>")
+    assert condition(request(c, account("romeo", "another password"))) == "not-authorized"
+    Client(service, "romeo").close()
 
 
 def befriend(one, other):

@@ -25,6 +25,7 @@ void last_note(const struct session *s, const struct stanza *unavailable); /* th
 void vcard_get_apply(const struct context *cx, struct effects *fx);
 const char *vcard_set_check(const struct context *cx, const char **text);
 void vcard_set_apply(const struct context *cx, struct effects *fx);
+void vcard_server_apply(const struct context *cx, struct effects *fx);
 void vcard_foreign_apply(const struct context *cx, struct effects *fx);
 /* private.c */
 const char *private_get_check(const struct context *cx, const char **text);

@@ -4,6 +4,17 @@
 #include "jsm/account.h"
 #include "jsm/features/features.h"
 #include "xml/writer.h"
+#include <string.h>
+
+/* The name alone, or the whole address (as the form of XEP-0077, 3.3, has it). */
+static bool is_own(const struct context *cx, struct str username)
+{
+    struct str local;
+    struct jid jid;
+    struct err err;
+    if (memchr(username.p, '@', username.n) != NULL) return jid_parse(cx->arena, username, &jid, &err) == 0 && jid_eq(&jid, &cx->user->jid);
+    return jid_prep_local(cx->arena, username, &local, &err) == 0 && str_eq(local, cx->user->jid.local);
+}
 
 const char *register_check(const struct context *cx, const char **text)
 {
@@ -12,14 +23,13 @@ const char *register_check(const struct context *cx, const char **text)
     if (cx->stanza->type == IQ_GET) return NULL;
     *text = "A request names the own username and a new password, or <remove/> alone.";
     if (registration_read(cx->stanza, cx->arena, &form) != 0) return "bad-request";
-    if (form.remove) return form.username.p == NULL && form.password.p == NULL ? NULL : "bad-request";
+    if (form.remove) return NULL;
     if (form.username.n == 0 || form.password.n == 0) return "bad-request";
-    struct str local;
+    *text = "A password is changed over TLS only.";
+    if (cx->session->c2s != NULL && !c2s_secure(cx->session->c2s)) return "not-authorized"; /* XEP-0077, 3.3 */
+    *text = "Only the own password can be changed.";
+    if (!is_own(cx, form.username)) return "not-allowed";
     struct err err;
-    if (jid_prep_local(cx->arena, form.username, &local, &err) != 0 || !str_eq(local, cx->user->jid.local)) {
-        *text = "Only the own password can be changed.";
-        return "not-allowed";
-    }
     if (account_password_check(jsm->config, form.password, &err) == 0) return NULL;
     *text = arena_str(cx->arena, str_of(err.text)).p;
     return "not-acceptable";
@@ -28,7 +38,7 @@ const char *register_check(const struct context *cx, const char **text)
 void register_get_apply(const struct context *cx, struct effects *fx)
 {
     struct buf b = {0};
-    buf_adds(&b, "<query xmlns='" NS_REGISTER "'><registered/><username>");
+    buf_adds(&b, "<query xmlns='" NS_REGISTER "'><registered/><instructions>You are registered: a new password may be set, or the account removed.</instructions><username>");
     xml_add_text(&b, cx->user->jid.local);
     buf_adds(&b, "</username><password/></query>");
     effect_reply(fx, stanza_result(cx->stanza, buf_str(&b)));
