@@ -145,6 +145,7 @@ const struct jid *c2s_user(const struct c2s *c) { return &c->user; }
 const char *c2s_peer(const struct c2s *c) { return (void)c, "192.0.2.1:50000"; }
 const char *c2s_mechanism(const struct c2s *c) { return (void)c, "SCRAM-SHA-256"; }
 const char *c2s_tls_version(const struct c2s *c) { return (void)c, "TLSv1.3"; }
+bool c2s_secure(const struct c2s *c) { return (void)c, true; }
 struct str c2s_domain(const struct c2s *c) { return (void)c, STR(DOMAIN); }
 struct str c2s_lang(const struct c2s *c) { return (void)c, STR_NONE; }
 void c2s_peer_address(const struct c2s *c, char *out, size_t n) { (void)c, snprintf(out, n, "192.0.2.1"); }
