@@ -98,6 +98,20 @@ static void again_end(struct resume *r)
     r->again_n = r->again_at = 0;
 }
 
+/* The client is about to send what is not handled: what it has sent since it was last resumed, and then what it had not yet sent again by now. */
+static void again_expect(struct session *s)
+{
+    struct resume *r = s->resume;
+    uint64_t from = s->first > r->floor ? s->first : r->floor;
+    size_t since = r->prints_size > 0 ? (size_t)(s->next - from) : 0, left = r->again_n - r->again_at;
+    uint64_t *again = since + left > 0 ? x_calloc(since + left, sizeof(*again)) : NULL;
+    for (size_t i = 0; i < since; i++) again[i] = r->prints[(from + i) & (r->prints_size - 1)];
+    for (size_t i = 0; i < left; i++) again[since + i] = r->again[r->again_at + i];
+    again_end(r);
+    r->again = again;
+    r->again_n = since + left;
+}
+
 bool resume_came_again(struct session *s, const struct stanza *raw, uint64_t number)
 {
     struct resume *r = s->resume;
@@ -319,11 +333,7 @@ static void resume_complete(struct session *s)
     }
     worker_timer_cancel(&r->timer);
     uint32_t h = handled(s);
-    again_end(r);
-    uint64_t from = s->first > r->floor ? s->first : r->floor; /* what came since, it will send again */
-    r->again_n = r->prints_size > 0 ? (size_t)(s->next - from) : 0;
-    if (r->again_n > 0) r->again = x_calloc(r->again_n, sizeof(*r->again));
-    for (size_t i = 0; i < r->again_n; i++) r->again[i] = r->prints[(from + i) & (r->prints_size - 1)];
+    again_expect(s);
     /* The client counts on from h: so do the numbers to come. */
     r->floor = s->next;
     r->base = s->next - h;

@@ -272,6 +272,36 @@ def test_5_still_under_way_after_resume_wait(services, closing):
     juliet.nothing(MESSAGE)
 
 
+def test_5_cut_again_while_it_sends_again(services, closing):
+    """Three stanzas are under way; the client is resumed, sends one of them again, and is cut; then all of them are still known."""
+    service = services({"c2s.resume_wait": 0})
+    service.user("romeo", "juliet")
+    compliance = closing(Compliance("op-hold.node1-example-com"))
+    held = []
+    compliance.script = lambda event: held.append(event) if event.body is not None else passed(event)
+    service.profile("Hold", [("es_OUT", None, "bounce", False)])
+    service.wait_link(service.compliance_server("hold", compliance.port, profile="Hold"), "ACTIVE")
+    romeo, juliet = Managed(service, "romeo"), Managed(service, "juliet")
+    romeo.wait_handled(1)
+    stanzas = [f"<message type='chat' id='{body}' to='juliet@example.com'><body>{body}</body></message>" for body in ("one", "two", "three")]
+    romeo.send("".join(stanzas))
+    wait_until("three events", lambda: len(held) == 3)
+    for sent_again in (1, 0, 2):
+        romeo.cut()
+        romeo = again(romeo)
+        assert romeo.resumed.tag == SM + "resumed" and romeo.resumed.get("h") == "1"
+        if sent_again:
+            romeo.send("".join(stanzas[:sent_again]))
+            romeo.handled()
+    romeo.cut()
+    romeo = again(romeo)
+    romeo.send("".join(stanzas) + "<message type='chat' to='juliet@example.com'><body>four</body></message>")
+    wait_until("the fourth event", lambda: "four" in [e.body for e in held])
+    assert [e.body for e in held] == ["one", "two", "three", "four"]
+    compliance.send("".join(passed(e) for e in held))
+    assert bodies(juliet, 4) == ["one", "two", "three", "four"]
+
+
 def test_5_no_session_event_and_one_end(services, closing):
     service = services({"c2s.resume_timeout": 2})
     service.user("romeo", "juliet")
