@@ -77,7 +77,7 @@ void incoming_nobody_there(struct incoming *in)
             incoming_finish(in);
         return;
     }
-    bool for_one_session = jid_is_full(&s->to) && s->type != MESSAGE_CHAT; /* RFC 6121, 8.5.3.2.1: meant for it and no other */
+    bool for_one_session = jid_is_full(&s->to) && s->type != MESSAGE_CHAT && !in->anew; /* RFC 6121, 8.5.3.2.1: meant for it and no other */
     if (for_one_session || !offline_storable(s)) {
         if (s->type == MESSAGE_GROUPCHAT || (for_one_session && s->type == MESSAGE_NORMAL) || offline_content(s))
             incoming_reject(in, "service-unavailable");

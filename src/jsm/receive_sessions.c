@@ -330,7 +330,7 @@ void incoming_choose(struct incoming *in)
         struct session *exact = session_by_resource(in->user, s->to.resource);
         if (exact != NULL && exact->state == SESSION_OPEN && session_takes(exact))
             chosen[n++] = exact;
-        else if (s->type == MESSAGE_CHAT)
+        else if (s->type == MESSAGE_CHAT || in->anew) /* its sender was told that it is accepted, and may be gone: it is for the user now */
             n = to_bare(in, chosen);
     } else {
         n = to_bare(in, chosen);

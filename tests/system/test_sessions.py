@@ -199,6 +199,21 @@ def test_unacknowledged_is_not_overtaken(stage):
     assert bodies(Client(service, "juliet", "orchard")) == ["one", "two", "three"]
 
 
+def test_unacknowledged_for_one_session(stage):
+    """A normal message to a full JID is for that session alone (RFC 6121, 8.5.3.2.1), but once it was accepted for it, it is not lost with it: its sender may be
+    gone, and nobody would learn of an error."""
+    service, keeper = stage(["es_IN"])
+    romeo, juliet = Client(service, "romeo", "balcony"), Client(service, "juliet", "garden")
+    juliet.send("<enable xmlns='urn:xmpp:sm:3' resume='true'/>")
+    juliet.next("{urn:xmpp:sm:3}enabled")
+    romeo.message(juliet.jid, "one", kind="normal")
+    juliet.next_message(body="one")
+    romeo.close()
+    service.request("DELETE", f"/v1/sessions/{quote(juliet.jid)}")
+    wait_until("the message in the store", lambda: service.metric("offline_stored_total") == 1)
+    assert bodies(Client(service, "juliet", "orchard")) == ["one"]
+
+
 def test_one_refused_is_not_asked_again(stage):
     """Two sessions get the message; one is refused it, the other one goes: the sender is told, and the first is not asked for again."""
     service, keeper = stage(["es_IN"])
