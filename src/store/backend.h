@@ -61,7 +61,7 @@ struct store_backend {
     int (*account_delete)(struct str user, struct err *err);
 
     int (*user_load)(struct str user, struct arena *a, struct store_user *out, struct err *err);
-    int (*offline_load)(struct str user, int64_t after_id, unsigned limit, struct arena *a, struct store_offline_item **out, size_t *n,
+    int (*offline_load)(struct str user, uint64_t after_sid, unsigned limit, struct arena *a, struct store_offline_item **out, size_t *n,
                         struct err *err);
     int (*document_load)(struct str user, struct str area, struct str name, struct arena *a, struct str *xml, struct err *err); /* look-up */
     int (*batch)(struct str user, const struct store_step *steps, unsigned n, struct err *err);

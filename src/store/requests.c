@@ -248,7 +248,7 @@ void store_user_load(struct str user, store_user_fn fn, void *arg)
 struct offline_load {
     struct store_request r;
     struct str user;
-    int64_t after_id;
+    uint64_t after_sid;
     unsigned limit;
     store_offline_fn fn;
     void *arg;
@@ -259,7 +259,7 @@ struct offline_load {
 static int offline_load_run(struct store_request *r, const struct store_backend *backend, struct err *err)
 {
     struct offline_load *q = REQUEST_OF(r, offline_load);
-    return backend->offline_load(q->user, q->after_id, q->limit, r->arena, &q->out, &q->n, err);
+    return backend->offline_load(q->user, q->after_sid, q->limit, r->arena, &q->out, &q->n, err);
 }
 
 static void offline_load_done(struct store_request *r)
@@ -268,11 +268,11 @@ static void offline_load_done(struct store_request *r)
     q->fn(q->arg, r->failed ? NULL : q->out, r->failed ? 0 : q->n, store_request_err(r));
 }
 
-void store_offline_load(struct str user, int64_t after_id, unsigned limit, store_offline_fn fn, void *arg)
+void store_offline_load(struct str user, uint64_t after_sid, unsigned limit, store_offline_fn fn, void *arg)
 {
     struct offline_load *q = REQUEST_NEW(offline_load, &store_ops[OP_OFFLINE_LOAD]);
     q->user = arena_str(q->r.arena, user);
-    q->after_id = after_id;
+    q->after_sid = after_sid;
     q->limit = limit;
     q->fn = fn;
     q->arg = arg;

@@ -57,7 +57,7 @@ must_check int sqlite_roster_delete(int64_t account, struct str jid, uint64_t ro
 must_check int sqlite_roster_forget_requests_of(struct str user, struct err *err); /* on all rosters */
 must_check int sqlite_offline_add(int64_t account, const struct stanza *s, uint64_t wall_ms, unsigned max, struct err *err);
 must_check int sqlite_offline_delete(int64_t account, uint64_t sid, struct err *err);
-must_check int sqlite_offline_load(struct str user, int64_t after_id, unsigned limit, struct arena *a, struct store_offline_item **out, size_t *n,
+must_check int sqlite_offline_load(struct str user, uint64_t after_sid, unsigned limit, struct arena *a, struct store_offline_item **out, size_t *n,
                                    struct err *err);
 must_check int sqlite_account_set_logout(struct str user, uint64_t wall_ms, struct str status, struct err *err);
 must_check int sqlite_document_load(struct str user, struct str area, struct str name, struct arena *a, struct str *xml, struct err *err);

@@ -1,4 +1,4 @@
-/* Offline messages in SQLite: rows in order of arrival. The count with the account is kept by triggers of the schema. */
+/* Offline messages in SQLite. The count with the account is kept by triggers of the schema. */
 #include "store/sqlite.h"
 
 int sqlite_offline_add(int64_t account, const struct stanza *s, uint64_t wall_ms, unsigned max, struct err *err)
@@ -32,17 +32,17 @@ int sqlite_offline_delete(int64_t account, uint64_t sid, struct err *err)
     return sql_run(&q, err);
 }
 
-int sqlite_offline_load(struct str user, int64_t after_id, unsigned limit, struct arena *a, struct store_offline_item **out, size_t *n,
+int sqlite_offline_load(struct str user, uint64_t after_sid, unsigned limit, struct arena *a, struct store_offline_item **out, size_t *n,
                         struct err *err)
 {
     struct sql_call q = sql_call(SQL_OFFLINE_LOAD);
     sql_bind_text(&q, user);
-    sql_bind_int(&q, after_id);
+    sql_bind_int(&q, after_sid == 0 ? INT64_MIN : (int64_t)after_sid);
     sql_bind_int(&q, limit);
     struct buf items = {0};
     int more;
     while ((more = sql_row(&q, err)) > 0) {
-        struct store_offline_item item = {.id = sql_int(&q, 0), .wall_ms = (uint64_t)sql_int(&q, 1), .sid = (uint64_t)sql_int(&q, 2), .stanza = sql_text(&q, 3, a)};
+        struct store_offline_item item = {.wall_ms = (uint64_t)sql_int(&q, 0), .sid = (uint64_t)sql_int(&q, 1), .stanza = sql_text(&q, 2, a)};
         buf_add(&items, &item, sizeof item);
     }
     sql_end(&q);

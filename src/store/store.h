@@ -70,13 +70,13 @@ typedef void (*store_user_fn)(void *arg, const struct store_user *user, const st
 void store_user_load(struct str user, store_user_fn fn, void *arg);
 
 struct store_offline_item {
-    int64_t id;
-    uint64_t wall_ms; /* when it was stored */
+    uint64_t wall_ms; /* when it came */
     uint64_t sid; /* its stanza id */
     struct str stanza; /* serialised with xmlns='jabber:client' */
 };
 typedef void (*store_offline_fn)(void *arg, const struct store_offline_item *items, size_t n, const struct err *err);
-void store_offline_load(struct str user, int64_t after_id, unsigned limit, store_offline_fn fn, void *arg); /* in order of arrival */
+/* In the order of their stanza ids, which is that of their arrival at the service, whenever they were stored. after_sid 0: from the first one. */
+void store_offline_load(struct str user, uint64_t after_sid, unsigned limit, store_offline_fn fn, void *arg);
 
 /* XML an extension keeps: area "vcard" (name empty) or "private" (name: the element's namespace and name). */
 typedef void (*store_document_fn)(void *arg, struct str xml, const struct err *err); /* absent: none is kept */

@@ -199,6 +199,22 @@ def test_unacknowledged_is_not_overtaken(stage):
     assert bodies(Client(service, "juliet", "orchard")) == ["one", "two", "three"]
 
 
+def test_unacknowledged_is_stored_in_its_place(stage):
+    """What is stored is delivered in the order in which it came, whenever it was stored: here the first one later than the second."""
+    service, keeper = stage(["es_IN"])
+    romeo, juliet = Client(service, "romeo", "balcony"), Client(service, "juliet", "garden")
+    juliet.send("<enable xmlns='urn:xmpp:sm:3' resume='true'/>")
+    juliet.next("{urn:xmpp:sm:3}enabled")
+    romeo.message("juliet@example.com", "one")
+    juliet.next_message(body="one")
+    juliet.send("<presence type='unavailable'/>")
+    juliet.iq("get", "<ping xmlns='urn:xmpp:ping'/>")
+    offline(service, romeo, ["two"])
+    service.request("DELETE", f"/v1/sessions/{quote(juliet.jid)}")
+    wait_until("both in the store", lambda: service.metric("offline_stored_total") == 2)
+    assert bodies(Client(service, "juliet", "orchard")) == ["one", "two"]
+
+
 def test_unacknowledged_for_one_session(stage):
     """A normal message to a full JID is for that session alone (RFC 6121, 8.5.3.2.1), but once it was accepted for it, it is not lost with it: its sender may be
     gone, and nobody would learn of an error."""

@@ -301,7 +301,7 @@ static void test_roster(void **state)
 
 /* ---- offline ---- */
 
-static void load_offline(const char *user, int64_t after, unsigned limit)
+static void load_offline(const char *user, uint64_t after, unsigned limit)
 {
     store_offline_load(str_of(user), after, limit, on_offline, ask());
     assert_int_equal(wait_answer(), ERR_NONE);
@@ -330,7 +330,6 @@ static void test_offline(void **state)
 
     load_offline(ANN, 0, 3);
     assert_int_equal(answer.n, 3);
-    int64_t third = answer.offline[2].id;
     uint64_t sid_of_third = answer.offline[2].sid, sid_of_second = answer.offline[1].sid;
     assert_true(sid_of_second != sid_of_third);
     assert_int_equal(answer.offline[0].wall_ms, 1000);
@@ -340,9 +339,22 @@ static void test_offline(void **state)
     assert_true(str_is(s->to.full, ANN));
     assert_non_null(strstr(s->inner.p, "n0"));
     stanza_unref(s);
-    load_offline(ANN, third, 100);
+    load_offline(ANN, sid_of_third, 100);
     assert_int_equal(answer.n, 2);
     assert_non_null(strstr(answer.offline[0].stanza.p, "n3"));
+    struct stanza *sooner = some_message("sooner"), *later = some_message("later"); /* in the order of their ids, not of their way into the store */
+    sooner->sid = stanza_id_next();
+    later->sid = stanza_id_next();
+    b = store_batch_new(STR(ANN));
+    store_batch_offline_add(b, later, 1000, 10);
+    store_batch_offline_add(b, sooner, 1000, 10);
+    assert_int_equal(do_commit(b), ERR_NONE);
+    stanza_unref(sooner);
+    stanza_unref(later);
+    load_offline(ANN, sid_of_third, 100);
+    assert_int_equal(answer.n, 4);
+    assert_non_null(strstr(answer.offline[2].stanza.p, "sooner"));
+    assert_non_null(strstr(answer.offline[3].stanza.p, "later"));
     load_offline(BOB, 0, 100);
     assert_int_equal(answer.n, 0);
 
@@ -354,7 +366,7 @@ static void test_offline(void **state)
     store_batch_offline_delete(b, sid_of_third);
     assert_int_equal(do_commit(b), ERR_NONE);
     assert_int_equal(do_load(ANN), ERR_NONE);
-    assert_int_equal(answer.user.offline_count, 4);
+    assert_int_equal(answer.user.offline_count, 6);
     assert_int_equal(answer.user.n_items, 0); /* the batch that was over the limit left nothing */
     assert_int_equal(answer.user.roster_version, 0);
 

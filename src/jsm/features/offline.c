@@ -67,7 +67,7 @@ struct flush {
     bool again; /* of user->left alone */
     struct left left; /* what will be, after it */
     struct lane_set lane;
-    int64_t after;
+    uint64_t after; /* the last one read */
     unsigned under_way;
     bool last_page;
     bool lost; /* the session went before it took all */
@@ -300,7 +300,7 @@ static void page_read(void *arg, const struct store_offline_item *items, size_t 
     f->last_page = n < FLUSH_PAGE;
     f->under_way = 1;
     for (size_t i = 0; i < n; i++) {
-        f->after = items[i].id;
+        f->after = items[i].sid;
         if (!kept_under_way(f->user, items[i].sid)) deliver_item(f, s, &items[i]);
     }
     one_finished(f);
