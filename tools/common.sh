@@ -1,4 +1,5 @@
 # What ./run and ./check share: saying what happens, installing missing Debian packages, building. Sourced by bash.
+# shellcheck shell=bash disable=SC2034 # what is set here is used by those who source it
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 root=$PWD
@@ -6,7 +7,7 @@ root=$PWD
 packages_build=(gcc meson ninja-build pkg-config python3 libuv1-dev libexpat1-dev libssl-dev libgsasl-dev libidn-dev libidn2-dev libunistring-dev
     libsqlite3-dev libmicrohttpd-dev libjansson-dev libinih-dev libsystemd-dev libcurl4-openssl-dev libcmocka-dev)
 packages_run=(python3-slixmpp)
-packages_test=(clang libclang-rt-14-dev python3-pytest libstrophe-dev go-sendxmpp profanity tmux sqlite3 openssl curl man-db)
+packages_test=(shellcheck clang libclang-rt-14-dev python3-pytest libstrophe-dev go-sendxmpp profanity tmux sqlite3 openssl curl man-db)
 # node.js of another origin than Debian often brings npm with it and conflicts with the package.
 command -v npm >/dev/null || packages_test+=(nodejs npm)
 
@@ -37,7 +38,7 @@ build() {
     shift
     [ -f "$dir/build.ninja" ] || meson setup "$dir" "$@" >"$dir.log" 2>&1 || { cat "$dir.log" >&2; fail "meson setup failed; its output is above"; }
     rm -f "$dir.log"
-    ninja -C "$dir" -k 0 >"$dir/build.log" 2>&1 || { grep -E 'error|FAILED|warning' -A 3 "$dir/build.log" >&2 || cat "$dir/build.log" >&2; fail "the build in $dir failed"; }
+    ninja -C "$dir" -k 0 >"$dir/build.log" 2>&1 || { grep -a -E 'error|FAILED|warning' -A 3 "$dir/build.log" >&2 || cat "$dir/build.log" >&2; fail "the build in $dir failed"; }
     mkdir -p "$dir/bin"
     ln -sf ../src/signetd/signetd ../src/signetctl/signetctl ../servers/recorder/signet-recorder ../bench/signet-bench "$dir/bin/"
 }
