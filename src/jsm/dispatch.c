@@ -30,7 +30,7 @@ const struct stanza_row *dispatch_find(const struct stanza *s, unsigned place)
     return NULL;
 }
 
-enum effect_kind { EFFECT_REPLY, EFFECT_ROUTE, EFFECT_DELIVER, EFFECT_THEN };
+enum effect_kind { EFFECT_REPLY, EFFECT_ROUTE, EFFECT_DELIVER, EFFECT_THEN, EFFECT_SETTLE };
 struct effect {
     struct list node;
     enum effect_kind kind;
@@ -61,6 +61,8 @@ void effect_error(struct effects *fx, const struct context *cx, const char *cond
 }
 
 void effect_route(struct effects *fx, struct stanza *take, unsigned parcel_flags) { effect_add(fx, EFFECT_ROUTE, take)->flags = parcel_flags; }
+
+void effect_settle(struct effects *fx) { effect_add(fx, EFFECT_SETTLE, NULL); }
 
 void effect_forward(struct effects *fx, struct stanza *take)
 {
@@ -211,17 +213,54 @@ static void send_one(struct effects *fx, struct effect *e)
     case EFFECT_THEN:
         e->then(e->session);
         break;
+    case EFFECT_SETTLE:
+        break;
     }
+}
+
+static void effects_settled(struct ticket_wait *wait);
+static void effects_settle_over(struct wheel_timer *timer);
+
+static bool effects_settling(struct effects *fx)
+{
+    fx->settled.fn = effects_settled;
+    if (!ticket_when_alone(fx->ticket, &fx->settled)) return false;
+    fx->settle_timer.fn = effects_settle_over;
+    worker_timer(&fx->settle_timer, EFFECTS_SETTLE_MS);
+    return true;
+}
+
+static void effects_go_on(struct effects *fx)
+{
+    struct list *node;
+    while ((node = list_pop_front(&fx->items)) != NULL) {
+        struct effect *e = CONTAINER_OF(node, struct effect, node);
+        if (e->kind == EFFECT_SETTLE && effects_settling(fx)) return;
+        send_one(fx, e);
+    }
+    if (fx->entry != NULL) lane_more(fx->entry, false);
+    one_done(fx);
+}
+
+static void effects_settled(struct ticket_wait *wait)
+{
+    struct effects *fx = CONTAINER_OF(wait, struct effects, settled);
+    worker_timer_cancel(&fx->settle_timer);
+    effects_go_on(fx);
+}
+
+static void effects_settle_over(struct wheel_timer *timer)
+{
+    struct effects *fx = CONTAINER_OF(timer, struct effects, settle_timer);
+    list_remove(&fx->settled.node);
+    effects_go_on(fx);
 }
 
 static void effects_send(struct effects *fx)
 {
     fx->under_way = 1;
-    struct list *node;
     if (fx->entry != NULL) lane_more(fx->entry, true); /* each delivery is a question of its own */
-    while ((node = list_pop_front(&fx->items)) != NULL) send_one(fx, CONTAINER_OF(node, struct effect, node));
-    if (fx->entry != NULL) lane_more(fx->entry, false);
-    one_done(fx);
+    effects_go_on(fx);
 }
 
 static void effects_committed(void *arg, const struct err *err)

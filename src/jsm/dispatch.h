@@ -4,6 +4,7 @@
 #define SIGNET_JSM_DISPATCH_H
 #include "broker/broker.h"
 #include "jsm/session.h"
+#include "jsm/ticket.h"
 
 enum stanza_place { /* where a stanza is when its row is looked for */
     AT_NOTHING = 0, /* to a resource of a served domain, which has none (RFC 6120, 10.5.2): no row */
@@ -13,6 +14,7 @@ enum stanza_place { /* where a stanza is when its row is looked for */
     AT_CONTACT_IN = 8, /* to a bare JID, at the recipient's side, from anyone */
     AT_SESSION_IN = 16, /* to a full JID, at the recipient's side */
 };
+#define EFFECTS_SETTLE_MS 1000
 struct effects;
 struct context { /* what a feature sees; borrowed during the call */
     const struct stanza *stanza;
@@ -41,6 +43,8 @@ const struct stanza_row *dispatch_find(const struct stanza *s, unsigned place); 
 void effect_reply(struct effects *fx, struct stanza *take); /* to the requester: delivered to his session (es_IN), or routed back */
 void effect_error(struct effects *fx, const struct context *cx, const char *condition, const char *text); /* a reply of type error */
 void effect_route(struct effects *fx, struct stanza *take, unsigned parcel_flags); /* into the router; the requester's ticket waits for it */
+/* What comes after the effects so far waits until what was routed has arrived, or for EFFECTS_SETTLE_MS: an answer says then that it was done. */
+void effect_settle(struct effects *fx);
 void effect_forward(struct effects *fx, struct stanza *take); /* the stanza itself goes on: routed (sender's side), or to the user's sessions (recipient's side) */
 void effect_deliver(struct effects *fx, const struct session *to, struct stanza *take, enum event_copy copy); /* a copy for one session of this user */
 void effect_roster_push(struct effects *fx, struct user *u, const struct roster_item *item, struct str removed); /* item NULL: `removed` was removed */
@@ -69,6 +73,8 @@ struct effects {
     void *wait_arg;
     void (*after_fn)(uint64_t session); /* NULL: nothing */
     unsigned under_way; /* deliveries not finished, +1 while sending */
+    struct ticket_wait settled; /* effect_settle() */
+    struct wheel_timer settle_timer;
     const struct stanza *request; /* borrowed from the owner */
     void (*done)(struct effects *fx, const struct err *failed); /* once; failed: the commit failed and nothing was sent */
 };

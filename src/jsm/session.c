@@ -40,6 +40,7 @@ struct session *session_new(struct user *u, struct c2s *c2s, struct str resource
     s->copies = x_calloc(s->window, sizeof(*s->copies));
     list_init(&s->held_back);
     list_init(&s->end_waits);
+    list_init(&s->ticket_waits);
     list_init(&s->arriving);
     list_init(&s->written);
     list_push_back(&u->sessions, &s->node);
@@ -124,6 +125,7 @@ static void session_gone(struct session *s)
         struct session_wait *wait = CONTAINER_OF(node, struct session_wait, node);
         wait->fn(wait);
     }
+    tickets_wait_no_more(s);
     stanza_unref(s->presence);
     presence_directed_clear(s);
     csi_free(s);

@@ -45,6 +45,7 @@ struct session {
     uint64_t first, next;
     uint32_t open; /* numbers in the ring whose copies are not done */
     bool reading_stopped;
+    struct list ticket_waits; /* struct ticket_wait: what waits for other copies of a stanza to be done */
     struct list arriving; /* what features deliver to it, in their order (dispatch.c) */
     /* ending */
     bool end_graceful;

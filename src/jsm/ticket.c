@@ -32,12 +32,45 @@ void ticket_more(struct ticket t, unsigned copies)
     if (s != NULL && t.number >= s->first) s->copies[t.number & (s->window - 1)] = s->copies[t.number & (s->window - 1)] + copies;
 }
 
+bool ticket_when_alone(struct ticket t, struct ticket_wait *wait)
+{
+    struct session *s = t.session != 0 && t.worker == worker_id() ? session_get(t.session) : NULL;
+    if (s == NULL || t.number < s->first || s->copies[t.number & (s->window - 1)] <= 1) return false;
+    wait->number = t.number;
+    list_push_back(&s->ticket_waits, &wait->node);
+    return true;
+}
+
+static void alone_now(struct session *s, uint64_t number)
+{
+    LIST_EACH (node, &s->ticket_waits) {
+        struct ticket_wait *wait = CONTAINER_OF(node, struct ticket_wait, node);
+        if (wait->number != number) continue;
+        list_remove(&wait->node);
+        wait->fn(wait);
+        return; /* one per ticket; and the list may be another now */
+    }
+}
+
+void tickets_wait_no_more(struct session *s)
+{
+    struct list *node;
+    while ((node = list_pop_front(&s->ticket_waits)) != NULL) {
+        struct ticket_wait *wait = CONTAINER_OF(node, struct ticket_wait, node);
+        wait->fn(wait);
+    }
+}
+
 static void ticket_returned(struct ticket t)
 {
     struct session *s = session_get(t.session);
     if (s == NULL || t.number < s->first || t.number >= s->next) return;
     uint32_t *copies = &s->copies[t.number & (s->window - 1)];
-    if (*copies == 0 || --*copies > 0) return;
+    if (*copies == 0) return;
+    if (--*copies > 0) {
+        if (*copies == 1) alone_now(s, t.number);
+        return;
+    }
     s->open--;
     atomic_fetch_sub_explicit(&all_open, 1, memory_order_relaxed);
     while (s->first < s->next && s->copies[s->first & (s->window - 1)] == 0) s->first++;

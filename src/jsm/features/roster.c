@@ -185,7 +185,7 @@ const char *roster_set_check(const struct context *cx, const char **text)
     return NULL;
 }
 
-/* RFC 6121, 2.5.2: removing an item also ends the subscriptions in both directions. */
+/* RFC 6121, 2.5.2: removing an item also ends the subscriptions in both directions. Those who wait for the result may rely on the contact having heard of it. */
 static void remove_item(const struct context *cx, struct effects *fx, const struct jid *contact)
 {
     struct roster_item *item = roster_find(cx->user, contact->bare);
@@ -194,11 +194,12 @@ static void remove_item(const struct context *cx, struct effects *fx, const stru
     bool from = item->subscription == SUBSCRIPTION_FROM || item->subscription == SUBSCRIPTION_BOTH;
     bool asks = item->pending_in != NULL;
     store_batch_roster_delete(effect_store(fx, cx->user), bare.bare, ++cx->user->roster_version);
-    effect_reply(fx, stanza_result(cx->stanza, STR("")));
-    effect_roster_push(fx, cx->user, NULL, bare.bare);
     if (to) effect_route(fx, stanza_make(STANZA_PRESENCE, PRESENCE_UNSUBSCRIBE, &cx->user->jid, &bare, STR_NONE, STR("")), 0);
     if (from) presence_to_contact(cx, fx, &bare, false); /* while he is subscribed (3.2.2) */
     if (from || asks) effect_route(fx, stanza_make(STANZA_PRESENCE, PRESENCE_UNSUBSCRIBED, &cx->user->jid, &bare, STR_NONE, STR("")), 0);
+    effect_settle(fx);
+    effect_reply(fx, stanza_result(cx->stanza, STR("")));
+    effect_roster_push(fx, cx->user, NULL, bare.bare);
     roster_drop(cx->user, bare.bare);
 }
 
