@@ -51,6 +51,7 @@ static const struct {
     const char *section, *name;
     const char *words[6];
 } choices[] = {
+    {"c2s", "detached_presence", {"available", "unavailable"}},
     {"c2s", "resource_conflict", {"replace", "refuse", "rename"}},
     {"log", "level", {"error", "warn", "notice", "info", "debug"}},
     {"log", "format", {"text", "json"}},

@@ -19,6 +19,7 @@
 #include "base/metric.h"
 #include "jsm/csi.h"
 #include "jsm/deliver.h"
+#include "jsm/features/features.h"
 #include "jsm/ticket.h"
 #include "jsm/unacked.h"
 #include <stdio.h>
@@ -319,6 +320,7 @@ bool resume_detach(struct session *s)
     detached(s);
     metric_inc(METRIC_SESSIONS_DETACHED);
     log_info("jsm", "session '%s' lost its stream and may be resumed for %u s", s->full.full.p, s->resume->max_s);
+    presence_session_detached(s);
     return true;
 }
 
@@ -350,6 +352,7 @@ static void resume_complete(struct session *s)
     csi_set(s, true); /* XEP-0352, 5.2: a resumed client is active until it says otherwise */
     deliver_held(s);
     csi_free(s);
+    presence_session_resumed(s);
 }
 
 void resume_ticket_returned(struct session *s)

@@ -127,6 +127,7 @@ static void session_gone(struct session *s)
     }
     tickets_wait_no_more(s);
     stanza_unref(s->presence);
+    stanza_unref(s->hidden);
     presence_directed_clear(s);
     csi_free(s);
     had_free(s);

@@ -24,6 +24,7 @@ struct session {
     uint64_t since_wall_ms;
     /* presence */
     struct stanza *presence; /* the last available one without `to`; NULL: not available */
+    struct stanza *hidden; /* that presence, while others are told that it is unavailable as it has no stream; NULL: they are not */
     int priority;
     bool roster_versions; /* ... with a version (RFC 6121, 2.6): pushes carry it */
     bool interested; /* has asked for the roster: gets pushes (RFC 6121, 2.1.6) */

@@ -56,6 +56,8 @@ const char *presence_directed_check(const struct context *cx, const char **text)
 void presence_directed_apply(const struct context *cx, struct effects *fx);
 void probe_in_apply(const struct context *cx, struct effects *fx);
 void presence_session_gone(struct session *s, struct stanza *unavailable); /* the server's own unavailable presence to all who saw the session */
+void presence_session_detached(struct session *s); /* it has lost its stream, and may be resumed */
+void presence_session_resumed(struct session *s);
 void presence_directed_clear(struct session *s);
 void presence_to_contact(const struct context *cx, struct effects *fx, const struct jid *contact, bool available); /* of each available session of the user */
 /* blocking.c */

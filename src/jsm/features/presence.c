@@ -3,6 +3,7 @@
 #include "jsm/features/features.h"
 #include "xml/writer.h"
 #include <stdlib.h>
+#include <string.h>
 
 static bool sees_us(const struct roster_item *item) { return item->subscription == SUBSCRIPTION_FROM || item->subscription == SUBSCRIPTION_BOTH; }
 static bool seen_by_us(const struct roster_item *item) { return item->subscription == SUBSCRIPTION_TO || item->subscription == SUBSCRIPTION_BOTH; }
@@ -105,13 +106,13 @@ static void initial(const struct context *cx, struct effects *fx)
 }
 
 /* RFC 6121, 4.5.2: all who were told that it is available, and, as long as it is there, the session itself. */
-static void became_unavailable(struct session *s, struct effects *fx, struct stanza *presence)
+static void became_unavailable(struct session *s, struct effects *fx, struct stanza *presence, bool self_too)
 {
     bool broadcast = s->presence != NULL;
     if (broadcast) {
         last_note(s, presence);
         to_subscribers(fx, s->user, presence);
-        to_own_sessions(fx, s->user, s, presence, true);
+        to_own_sessions(fx, s->user, s, presence, self_too);
     }
     to_directed(fx, s, presence, broadcast);
     stanza_unref(s->presence);
@@ -122,8 +123,10 @@ void presence_broadcast_apply(const struct context *cx, struct effects *fx)
 {
     struct session *s = cx->session;
     struct stanza *presence = stanza_ref(cx->stanza);
+    stanza_unref(s->hidden); /* this one was under way when the stream was cut */
+    s->hidden = NULL;
     if (presence->type == PRESENCE_UNAVAILABLE) {
-        became_unavailable(s, fx, presence);
+        became_unavailable(s, fx, presence, true);
         stanza_unref(presence);
         return;
     }
@@ -208,11 +211,44 @@ static void gone_done(struct effects *fx, const struct err *failed)
     free(fx);
 }
 
-void presence_session_gone(struct session *s, struct stanza *unavailable)
+static struct effects *own_effects(struct session *s)
 {
     struct effects *fx = x_calloc(1, sizeof(*fx));
     effects_init(fx, s->user, NULL, (struct ticket){0}, NULL, NULL);
     fx->done = gone_done;
-    became_unavailable(s, fx, unavailable);
+    return fx;
+}
+
+void presence_session_gone(struct session *s, struct stanza *unavailable)
+{
+    struct effects *fx = own_effects(s);
+    became_unavailable(s, fx, unavailable, true);
+    effects_run(fx);
+}
+
+/* c2s.detached_presence. The client itself is not told: when it resumes it is what it was. */
+void presence_session_detached(struct session *s)
+{
+    if (s->presence == NULL || strcmp(jsm->config->c2s_detached_presence, "unavailable") != 0) return;
+    struct stanza *unavailable = stanza_make(STANZA_PRESENCE, PRESENCE_UNAVAILABLE, &s->full, NULL, STR_NONE, STR(""));
+    s->hidden = stanza_ref(s->presence);
+    struct effects *fx = own_effects(s);
+    became_unavailable(s, fx, unavailable, false);
+    stanza_unref(unavailable);
+    effects_run(fx);
+}
+
+/* As if it had sent its presence anew: it gets the presence of its contacts, which it was not sent meanwhile, and what was stored. */
+void presence_session_resumed(struct session *s)
+{
+    if (s->hidden == NULL) return;
+    s->presence = s->hidden;
+    s->hidden = NULL;
+    struct effects *fx = own_effects(s);
+    struct context cx = {.stanza = s->presence, .user = s->user, .session = s, .arena = fx->arena};
+    to_subscribers(fx, s->user, s->presence);
+    to_own_sessions(fx, s->user, s, s->presence, false);
+    initial(&cx, fx);
+    if (s->priority >= 0) effect_then(fx, offline_flush, s->id);
     effects_run(fx);
 }
