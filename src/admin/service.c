@@ -1,4 +1,5 @@
-/* What concerns all users, and the service as a whole, in the admin API: announcements, notices, shutdown and restart. The same as XEP-0133's commands do. */
+/* What concerns all users, and the service as a whole, in the admin API: announcements, notices, shutdown and restart. The same as XEP-0133's
+ * commands do. */
 #include "jsm/service.h"
 #include "admin/private.h"
 #include "router/route.h"

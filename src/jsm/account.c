@@ -119,7 +119,8 @@ static void sessions_close(const struct removal *r, struct user *u)
     uint64_t *ids = user_session_ids(u, &n);
     for (size_t i = 0; i < n; i++) {
         struct session *s = session_get(ids[i]);
-        if (s == NULL || s->id == r->spare || (r->resource.p != NULL && !str_eq(r->resource, s->full.resource)) || (s->state != SESSION_OPEN && s->state != SESSION_BINDING)) continue;
+        if (s == NULL || s->id == r->spare || (s->state != SESSION_OPEN && s->state != SESSION_BINDING)) continue;
+        if (r->resource.p != NULL && !str_eq(r->resource, s->full.resource)) continue;
         if (r->change == ACCOUNT_END_SESSIONS)
             session_kick(s, "policy-violation", "The session was ended by an administrator.");
         else

@@ -64,7 +64,10 @@ static const struct form_field form_fields[] = {
     {"username", FIELD_TEXT_SINGLE, "Username", true, NULL},
     {"password", FIELD_TEXT_PRIVATE, "Password", true, NULL},
 };
-static const struct form_field submit_fields[] = {{"username", FIELD_TEXT_SINGLE, NULL, false, NULL}, {"password", FIELD_TEXT_PRIVATE, NULL, false, NULL}};
+static const struct form_field submit_fields[] = {
+    {"username", FIELD_TEXT_SINGLE, NULL, false, NULL},
+    {"password", FIELD_TEXT_PRIVATE, NULL, false, NULL},
+};
 
 static bool form_type_is(const struct xml_node *x, struct arena *a, const char *form_type)
 {

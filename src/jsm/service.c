@@ -1,6 +1,6 @@
-/* Notices are few and read at each login, changed by administrators: so they are kept in one list behind a lock, and follow what the store has committed. An
- * account remembers the version of the message of the day it has seen, and that it has been greeted, in the commit that precedes their delivery: nobody is
- * told twice. */
+/* Notices are few and read at each login, changed by administrators: so they are kept in one list behind a lock, and follow what the store has
+ * committed. An account remembers the version of the message of the day it has seen, and that it has been greeted, in the commit that precedes their
+ * delivery: nobody is told twice. */
 #include "jsm/service.h"
 #include "base/log.h"
 #include "io/worker.h"
@@ -47,6 +47,10 @@ static void row_set(const struct store_notice *notice)
         row->kind = kind;
         row->domain = str_dup(notice->domain);
         list_push_back(&service.rows, &row->node);
+    }
+    if (notice->version < row->version) { /* two changes at once: the later one is here already */
+        pthread_mutex_unlock(&service.lock);
+        return;
     }
     free(row->text);
     row->text = notice->text.p != NULL ? str_dup(notice->text) : NULL;
@@ -232,7 +236,8 @@ static int check_uris(const char *option, const char *list, struct err *err)
         size_t n = strcspn(p, " ");
         const char *colon = memchr(p, ':', n);
         if (colon == NULL || colon == p || colon == p + n - 1)
-            return err_set(err, ERR_INVALID, "contact.%s: '%.*s' is no URI; write mailto:user@example.com, xmpp:user@example.com or https://...", option, (int)n, p);
+            return err_set(err, ERR_INVALID, "contact.%s: '%.*s' is no URI; write mailto:user@example.com, xmpp:user@example.com or https://...", option,
+                           (int)n, p);
         p += n;
     }
     return 0;
@@ -277,8 +282,10 @@ int service_start(const struct config *config, const struct service_ops *ops, st
 {
     service.ops = ops;
     if (check_admins(config->server_admins, err) != 0) return -1;
-    const char *const lists[][2] = {{"abuse", config->contact_abuse},     {"admin", config->contact_admin},   {"feedback", config->contact_feedback}, {"sales", config->contact_sales},
-                                    {"security", config->contact_security}, {"status", config->contact_status}, {"support", config->contact_support}};
+    const char *const lists[][2] = {
+        {"abuse", config->contact_abuse},       {"admin", config->contact_admin},   {"feedback", config->contact_feedback}, {"sales", config->contact_sales},
+        {"security", config->contact_security}, {"status", config->contact_status}, {"support", config->contact_support},
+    };
     for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++)
         if (check_uris(lists[i][0], lists[i][1], err) != 0) return -1;
     struct load_wait w = {.lock = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER};

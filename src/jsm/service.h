@@ -16,8 +16,9 @@ enum notice { NOTICE_MOTD, NOTICE_WELCOME, NOTICES };
 char *notice_text(enum notice kind, struct str domain, uint64_t *version); /* to be freed; NULL: none is set. version may be NULL */
 /* text absent: deletes it. anew: it is news to everybody, also to those who have seen the one before. fn as of a store request. */
 void notice_set(enum notice kind, struct str domain, struct str text, bool anew, store_done_fn fn, void *arg);
-/* A headline to every session of the domain's users (absent: of all domains'), from their domain. motd: it is the message of the day, of this version, and
- * counts as seen; 0: it is an announcement. done as of worker_each(): from a worker, called there; from other threads this blocks. text is borrowed until then. */
+/* A headline to every session of the domain's users (absent: of all domains'), from their domain. motd: it is the message of the day, of this version,
+ * and counts as seen; 0: it is an announcement. done as of worker_each(): from a worker, called there; from other threads this blocks. text is borrowed
+ * until then. */
 void service_announce(struct str domain, struct str text, uint64_t motd, void (*done)(void *arg), void *arg);
 
 /* Stops the service after a while, orderly. ERR_CONFLICT when it is to stop already, unless this is at once. Any thread. */

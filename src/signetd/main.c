@@ -16,6 +16,7 @@
 #include <getopt.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,7 +35,7 @@ struct daemon {
     char *node;
     struct tls_context *tls;
     bool check_only, print_config;
-    bool restart; /* set before the signal that stops us */
+    atomic_bool restart; /* set before the signal that stops us */
 };
 
 static void usage(FILE *out)
@@ -210,7 +211,7 @@ static void run(struct daemon *d, const sigset_t *signals)
 
 static void stop(struct daemon *d)
 {
-    sd_notify(0, "STOPPING=1");
+    sd_notify(0, d->restart ? "RELOADING=1" : "STOPPING=1"); /* who restarts stays */
     worker_each(stop_listening, NULL, NULL);
     jsm_drain((uint64_t)d->config.server_shutdown_wait * 1000);
     admin_stop();
@@ -282,6 +283,7 @@ int main(int argc, char **argv)
     log_stop();
     if (d->restart) {
         pthread_sigmask(SIG_UNBLOCK, &signals, NULL);
+        execvp(argv[0], argv); /* the program as it is installed now */
         execv("/proc/self/exe", argv);
         perror("signetd: cannot start again");
         return 1;

@@ -8,7 +8,15 @@
 #include "base/arena.h"
 #include "store/store.h"
 
-enum store_step_kind { STEP_ROSTER_SET, STEP_ROSTER_DELETE, STEP_OFFLINE_ADD, STEP_OFFLINE_DELETE, STEP_DOCUMENT_SET, STEP_BLOCKED_SET, STEP_NOTICED };
+enum store_step_kind {
+    STEP_ROSTER_SET,
+    STEP_ROSTER_DELETE,
+    STEP_OFFLINE_ADD,
+    STEP_OFFLINE_DELETE,
+    STEP_DOCUMENT_SET,
+    STEP_BLOCKED_SET,
+    STEP_NOTICED,
+};
 struct store_document { /* xml absent: it is deleted */
     struct str area, name, xml;
     unsigned max; /* of the area */

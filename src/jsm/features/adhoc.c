@@ -1,7 +1,7 @@
 /* Ad-hoc commands (XEP-0050): who may use them, their sessions and stages. A command has at most one form: its execution is asked for, the form comes
  * back (status executing), and with it filled in the command is carried out (status completed). Between the two a session is kept, for a time and
- * for the one who began it. Its id carries a keyed hash of whom and what it is for, so an id that was given out once and is over is known from one that
- * never was (session-expired, bad-sessionid) without a memory of old ones. */
+ * for the one who began it. Its id carries a keyed hash of whom and what it is for, so an id that was given out once and is over is known from one
+ * that never was (session-expired, bad-sessionid) without a memory of old ones. */
 #include "jsm/features/adhoc.h"
 #include "base/hash.h"
 #include "base/log.h"
@@ -314,7 +314,8 @@ static void send_form(const struct context *cx, struct effects *fx, const struct
 }
 
 /* A form that came with the request; session: the one it belongs to, over once the form is accepted. */
-static void take_form(const struct context *cx, struct effects *fx, const struct adhoc_command *command, const struct xml_node *x, struct adhoc_session *session)
+static void take_form(const struct context *cx, struct effects *fx, const struct adhoc_command *command, const struct xml_node *x,
+                      struct adhoc_session *session)
 {
     struct adhoc_call *call = call_new(cx, fx, command);
     const char *text;

@@ -1,5 +1,5 @@
-/* XEP-0133, 4.13 to 4.22: how many users are registered, disabled, online, active, idle, and who. Online is who has a session; active, whose client has sent
- * something lately (server.idle_after) and has not said that nobody looks at it (XEP-0352); idle are the others who are online. */
+/* XEP-0133, 4.13 to 4.22: how many users are registered, disabled, online, active, idle, and who. Online is who has a session; active, whose client
+ * has sent something lately (server.idle_after) and has not said that nobody looks at it (XEP-0352); idle are the others who are online. */
 #include "jsm/features/admin.h"
 #include "io/worker.h"
 #include <pthread.h>

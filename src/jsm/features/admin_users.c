@@ -1,5 +1,5 @@
-/* XEP-0133, 4.1 to 4.7: accounts made, changed, removed. Several accounts are worked on one after the other, and what cannot be done with one is said in a
- * note of its own. */
+/* XEP-0133, 4.1 to 4.7: accounts made, changed, removed. Several accounts are worked on one after the other, and what cannot be done with one is
+ * said in a note of its own. */
 #include "jsm/account.h"
 #include "jsm/features/admin.h"
 #include "router/route.h"

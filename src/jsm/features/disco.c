@@ -88,7 +88,8 @@ struct description {
     struct contacts contacts;
     struct caps_form form;
 };
-static const struct caps_identity server_identities[] = {{"server", "im", NULL, "Signet"}}, account_identities[] = {{"account", "registered", NULL, NULL}};
+static const struct caps_identity server_identities[] = {{"server", "im", NULL, "Signet"}};
+static const struct caps_identity account_identities[] = {{"account", "registered", NULL, NULL}};
 
 static const struct caps_info *describe(struct arena *a, const struct context *cx, unsigned place)
 {
@@ -252,7 +253,8 @@ void disco_items_apply(const struct context *cx, struct effects *fx)
         return;
     }
     if (page.n > 0) write_commands(&b, jid_present(&cx->stanza->to) ? cx->stanza->to.bare : cx->user->jid.bare, &page);
-    rsm_write(&b, &rq, &page, page.n > 0 ? command_id(NULL, page.first) : STR_NONE, page.n > 0 ? command_id(NULL, page.first + page.n - 1) : STR_NONE);
+    bool any = page.n > 0;
+    rsm_write(&b, &rq, &page, any ? command_id(NULL, page.first) : STR_NONE, any ? command_id(NULL, page.first + page.n - 1) : STR_NONE);
     query_reply(cx, fx, &b);
 }
 

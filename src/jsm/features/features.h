@@ -73,7 +73,8 @@ void unblock_apply(const struct context *cx, struct effects *fx);
 void carbons_enable_apply(const struct context *cx, struct effects *fx);
 void carbons_disable_apply(const struct context *cx, struct effects *fx);
 /* jsm/service.c */
-void notices_show(const struct context *cx, struct effects *fx); /* the session is there: the welcome message and the message of the day, when they are new to its user */
+/* The session is there: the welcome message and the message of the day, when they are new to its user. */
+void notices_show(const struct context *cx, struct effects *fx);
 /* stanza_id.c */
 struct stanza *stanza_id_stamp(const struct stanza *s, const struct jid *account); /* a new reference */
 /* subscription.c */

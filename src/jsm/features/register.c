@@ -38,7 +38,8 @@ const char *register_check(const struct context *cx, const char **text)
 void register_get_apply(const struct context *cx, struct effects *fx)
 {
     struct buf b = {0};
-    buf_adds(&b, "<query xmlns='" NS_REGISTER "'><registered/><instructions>You are registered: a new password may be set, or the account removed.</instructions><username>");
+    buf_adds(&b, "<query xmlns='" NS_REGISTER "'><registered/><instructions>You are registered: a new password may be set, or the account removed."
+                 "</instructions><username>");
     xml_add_text(&b, cx->user->jid.local);
     buf_adds(&b, "</username><password/></query>");
     effect_reply(fx, stanza_result(cx->stanza, buf_str(&b)));

@@ -1,5 +1,5 @@
-/* vCards (XEP-0054): everybody reads them, the owner writes his. They are kept as they came and read from the store when asked for. The server has one too:
- * its name, its address, and where its administrators are reached (the mail addresses of contact.admin). */
+/* vCards (XEP-0054): everybody reads them, the owner writes his. They are kept as they came and read from the store when asked for. The server has
+ * one too: its name, its address, and where its administrators are reached (the mail addresses of contact.admin). */
 #include "jsm/features/features.h"
 #include "xml/writer.h"
 #include <string.h>
