@@ -158,6 +158,20 @@ static void recover(void)
 
 static bool alive(const struct client *c, unsigned epoch) { return c->open && c->epoch == epoch && c->c2s != NULL; }
 
+/* The answer to a request of an earlier session reaches the one that has its address now. */
+static bool asked_before(const struct client *c, struct str id)
+{
+    for (unsigned i = 0; i < CLIENTS; i++) {
+        if (!jid_eq(&clients[i].user, &c->user) || strcmp(clients[i].resource, c->resource) != 0) continue;
+        LIST_EACH(node, &clients[i].requests)
+        {
+            const struct request *r = CONTAINER_OF(node, struct request, node);
+            if (str_eq(r->id, id) && (&clients[i] != c || r->epoch < c->epoch)) return true;
+        }
+    }
+    return false;
+}
+
 static void check_requests(const struct client *c)
 {
     for (unsigned i = 0; i < c->n_got; i++) {
@@ -171,7 +185,7 @@ static void check_requests(const struct client *c)
             r->answers++;
             known = true;
         }
-        MUST_HOLD(known);
+        MUST_HOLD(known || asked_before(c, g->stanza->id));
     }
     LIST_EACH(node, &c->requests)
     {
