@@ -137,6 +137,7 @@ static void begin(const char *script)
 /* Whatever was down is there again, whoever was cut resumes, whatever waits has the time it is given. */
 static void recover(void)
 {
+    store_fault_arm(STORE_FAULT_STATEMENT, 0, 0);
     data_hold(false);
     servers_recover();
     loop_settle();
@@ -190,7 +191,7 @@ static void check_requests(const struct client *c)
     LIST_EACH(node, &c->requests)
     {
         const struct request *r = CONTAINER_OF(node, struct request, node);
-        MUST_HOLD(r->answers == 1 || id_excused(r->id) || !alive(c, r->epoch));
+        MUST_HOLD(r->answers == 1 || id_excused(r->id) || c->blocks || !alive(c, r->epoch));
     }
 }
 

@@ -453,6 +453,9 @@ static void note_sent(struct client *client, const struct stanza *s, uint64_t si
         list_push_back(&client->requests, &r->node);
     }
     if (s->type == IQ_RESULT || s->type == IQ_ERROR) excuse(s->id);
+    if (s->type == IQ_SET && stanza_child(s, "block", "urn:xmpp:blocking") != NULL) {
+        for (unsigned i = 0; i < CLIENTS; i++) clients[i].blocks |= jid_eq(&clients[i].user, &client->user);
+    }
     if ((s->type != MESSAGE_CHAT && s->type != MESSAGE_NORMAL) || s->kind != STANZA_MESSAGE || !offline_storable(s)) return;
     struct sent_message *m = arena_zalloc(streams.arena, sizeof *m);
     *m = (struct sent_message){.sid = sid, .client = client->slot, .epoch = client->epoch};
@@ -586,7 +589,7 @@ void streams_end(void)
         free(client->got);
         client->got = NULL;
         client->n_got = client->counted_from = client->acked = client->epoch = 0;
-        client->ended = false;
+        client->ended = client->blocks = false;
         list_init(&client->requests);
     }
     items_clear(&streams.excused);

@@ -59,6 +59,7 @@ struct client {
     struct c2s *c2s; /* NULL: no stream */
     unsigned epoch; /* counts sessions; what belongs to an earlier one is past */
     bool open; /* the present session is bound, with or without a stream */
+    bool blocks; /* has asked to block somebody, who may be just answering it */
     bool ended; /* some session of it has ended, or a stream was cut */
     char *token; /* it can be resumed; NULL: no */
     bool sm;
