@@ -238,3 +238,36 @@ def test_0184_receipts_pass_through(services, closing):
     assert got.find("{urn:xmpp:receipts}request") is not None and got.get("id") == "richard2"
     romeo.send(f"<message to='{juliet.jid}' id='bi29'><received xmlns='urn:xmpp:receipts' id='richard2'/></message>")
     assert juliet.next(MESSAGE).find("{urn:xmpp:receipts}received").get("id") == "richard2"
+
+
+def unacknowledged_by_two(services, closing, copied):
+    """Romeo's orchard got a message, his garden got it too or a copy of it; neither has acknowledged it."""
+    service, romeo, juliet = pair(services, closing, options={"c2s.ack_stanzas": 10000, "c2s.ack_wait": 600000})
+    garden = closing(Client(service, "romeo", "garden"))
+    for client in (romeo, garden):
+        client.send("<enable xmlns='urn:xmpp:sm:3' resume='true'/>")
+        client.next("{urn:xmpp:sm:3}enabled")
+    if copied:
+        carbons(garden)
+    juliet.message(romeo.jid if copied else romeo.bare, "once")
+    assert text(romeo.next_message()) == "once"
+    garden.next(MESSAGE)
+    return service, romeo, garden
+
+
+def comes_once(service, closing):
+    client = closing(Client(service, "romeo", "later"))
+    assert text(client.next_message()) == "once"
+    client.nothing(MESSAGE, 0.3)
+
+
+def test_unacknowledged_by_two_is_kept_once_at_the_end_of_the_service(services, closing):
+    for copied in (False, True):
+        for cut in (False, True):
+            service, romeo, garden = unacknowledged_by_two(services, closing, copied)
+            if cut:
+                romeo.cut()
+                garden.cut()
+            service.stop()
+            service.start()
+            comes_once(service, closing)
