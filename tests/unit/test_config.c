@@ -120,7 +120,7 @@ static const struct {
     {"[tls]\nlisten_tls = x\n", 2, "did you mean the one of [c2s]?"},
     {"[tls]\nquite_something_else = x\n", 2, "it has certificate, key"},
     {"[brokr]\nevent_timeout = 5\n", 2, "no section [brokr]; did you mean [broker]?"},
-    {"[zzzzzzzzzzzz]\nx = 5\n", 2, "the sections are [server], [c2s]"},
+    {"[zzzzzzzzzzzz]\nx = 5\n", 2, "the sections are [server], "},
     {"level = debug\n", 1, "before any section"},
     {"[log]\nlevel debug\n", 2, "'level debug' is not understood; a line is [section], name = value"},
     {"[log\nlevel = debug\n", 1, "'[log' is not understood"},
