@@ -127,6 +127,41 @@ static int user_show(struct request *rq, struct err *err)
     return 0;
 }
 
+struct roster_call {
+    struct waiter w;
+    json_t *out;
+};
+
+static void roster_got(void *arg, const struct store_user *user, const struct err *err)
+{
+    struct roster_call *call = arg;
+    for (size_t i = 0; err == NULL && i < user->n_items; i++) {
+        const struct store_roster_item *item = &user->items[i];
+        if (!item->in_roster) continue;
+        json_t *groups = json_array(), *o = json_pack("{s:s%, s:s, s:b}", "jid", item->jid.p, item->jid.n, "subscription", subscription_name(item->subscription),
+                                                      "asked", item->ask);
+        for (unsigned g = 0; g < item->n_groups; g++) json_array_append_new(groups, json_stringn(item->groups[g].p, item->groups[g].n));
+        json_object_set_new(o, "name", item->name.p != NULL ? json_stringn(item->name.p, item->name.n) : json_null());
+        json_object_set_new(o, "groups", groups);
+        json_array_append_new(call->out, o);
+    }
+    waiter_answer(&call->w, err);
+}
+
+static int user_roster(struct request *rq, struct err *err)
+{
+    struct jid jid;
+    json_t *account;
+    if (account_of_path(rq, &jid, &account, err) != 0) return -1;
+    json_decref(account);
+    struct roster_call call = {.w = WAITER_INIT, .out = json_array()};
+    store_user_load(jid.bare, roster_got, &call);
+    int rc = waiter_wait(&call.w, err);
+    if (rc == 0) rq->out = json_pack("{s:O}", "roster", call.out);
+    json_decref(call.out);
+    return rc;
+}
+
 static void accounts_got(void *arg, const struct store_account *accounts, size_t n, const struct err *err)
 {
     struct account_call *call = arg;
@@ -201,6 +236,7 @@ const struct route user_routes[] = {
     {"GET", "/v1/users", user_list},
     {"POST", "/v1/users", user_add},
     {"GET", "/v1/users/*", user_show},
+    {"GET", "/v1/users/*/roster", user_roster},
     {"DELETE", "/v1/users/*", user_delete},
     {"PUT", "/v1/users/*/password", user_password},
     {"POST", "/v1/users/*/disable", user_disable},

@@ -3,15 +3,22 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum outcome announce(const struct invocation *in, struct err *err)
+/* take: the body, or NULL. done is printed when it went well. */
+static enum outcome ask(const struct invocation *in, const char *method, const char *path, json_t *take, const char *done, struct err *err)
 {
-    json_t *answer = NULL, *body = json_pack("{s:s}", "text", in->args[0]);
-    if (body == NULL) return fail(OUTCOME_USAGE, err, "the text is not UTF-8");
-    if ((in->given & OPT_DOMAIN) != 0) json_object_set_new(body, "domain", json_string(in->values[SWITCH_DOMAIN]));
-    enum outcome rc = api_call("POST", "/v1/announcements", body, &answer, err);
-    if (rc == OUTCOME_OK) print_done(in, answer, "announced");
+    json_t *answer = NULL;
+    enum outcome rc = api_call(method, path, take, &answer, err);
+    if (rc == OUTCOME_OK) print_done(in, answer, "%s", done);
     json_decref(answer);
     return rc;
+}
+
+enum outcome announce(const struct invocation *in, struct err *err)
+{
+    json_t *body = json_pack("{s:s}", "text", in->args[0]);
+    if (body == NULL) return fail(OUTCOME_USAGE, err, "the text is not UTF-8");
+    if ((in->given & OPT_DOMAIN) != 0) json_object_set_new(body, "domain", json_string(in->values[SWITCH_DOMAIN]));
+    return ask(in, "POST", "/v1/announcements", body, "announced", err);
 }
 
 /* ---- notices ---- */
@@ -28,24 +35,19 @@ static enum outcome notice_show(const struct invocation *in, const char *kind, s
 
 static enum outcome notice_set(const struct invocation *in, const char *kind, bool edit, struct err *err)
 {
-    json_t *answer = NULL, *body = json_pack("{s:s, s:b}", "text", in->args[1], "edit", edit);
+    json_t *body = json_pack("{s:s, s:b}", "text", in->args[1], "edit", edit);
     if (body == NULL) return fail(OUTCOME_USAGE, err, "the text is not UTF-8");
     char *path = api_path("/v1/notices/", in->args[0], "/", kind, NULL);
-    enum outcome rc = api_call("PUT", path, body, &answer, err);
+    enum outcome rc = ask(in, "PUT", path, body, "set", err);
     free(path);
-    if (rc == OUTCOME_OK) print_done(in, answer, "set");
-    json_decref(answer);
     return rc;
 }
 
 static enum outcome notice_delete(const struct invocation *in, const char *kind, struct err *err)
 {
-    json_t *answer = NULL;
     char *path = api_path("/v1/notices/", in->args[0], "/", kind, NULL);
-    enum outcome rc = api_call("DELETE", path, NULL, &answer, err);
+    enum outcome rc = ask(in, "DELETE", path, NULL, "deleted", err);
     free(path);
-    if (rc == OUTCOME_OK) print_done(in, answer, "deleted");
-    json_decref(answer);
     return rc;
 }
 
@@ -60,7 +62,7 @@ enum outcome welcome_delete(const struct invocation *in, struct err *err) { retu
 /* ---- the end ---- */
 static enum outcome stop(const struct invocation *in, const char *path, const char *done, struct err *err)
 {
-    json_t *answer = NULL, *body = NULL;
+    json_t *body = NULL;
     if ((in->given & (OPT_DELAY | OPT_ANNOUNCEMENT)) != 0) body = json_object();
     if ((in->given & OPT_DELAY) != 0) {
         char *end;
@@ -72,10 +74,7 @@ static enum outcome stop(const struct invocation *in, const char *path, const ch
         json_object_set_new(body, "delay", json_integer(seconds));
     }
     if ((in->given & OPT_ANNOUNCEMENT) != 0) json_object_set_new(body, "announcement", json_string(in->values[SWITCH_ANNOUNCEMENT]));
-    enum outcome rc = api_call("POST", path, body, &answer, err);
-    if (rc == OUTCOME_OK) print_done(in, answer, "%s", done);
-    json_decref(answer);
-    return rc;
+    return ask(in, "POST", path, body, done, err);
 }
 
 enum outcome daemon_shutdown(const struct invocation *in, struct err *err) { return stop(in, "/v1/shutdown", "signetd stops", err); }

@@ -90,6 +90,33 @@ enum outcome user_list(const struct invocation *in, struct err *err)
     return rc;
 }
 
+enum outcome user_roster(const struct invocation *in, struct err *err)
+{
+    json_t *answer = NULL, *item, *group;
+    size_t i, g;
+    char *path = api_path("/v1/users/", in->args[0], "/roster", NULL);
+    enum outcome rc = api_call("GET", path, NULL, &answer, err);
+    free(path);
+    if (rc != OUTCOME_OK) return rc;
+    if ((in->given & OPT_JSON) != 0) {
+        json_print(answer, JSON_INDENT(2));
+    } else {
+        struct table t = {.columns = 4, .head = {"CONTACT", "NAME", "SUBSCRIPTION", "GROUPS"}};
+        json_array_foreach (json_object_get(answer, "roster"), i, item) {
+            struct buf groups = {0};
+            json_array_foreach (json_object_get(item, "groups"), g, group) buf_addf(&groups, "%s%s", g > 0 ? ", " : "", json_string_value(group));
+            table_add(&t, json_text(item, "jid"));
+            table_add(&t, json_text(item, "name"));
+            table_addf(&t, "%s%s", json_text(item, "subscription"), json_is_true(json_object_get(item, "asked")) ? ", asked" : "");
+            table_add(&t, buf_cstr(&groups));
+            buf_free(&groups);
+        }
+        table_print(&t);
+    }
+    json_decref(answer);
+    return rc;
+}
+
 enum outcome user_show(const struct invocation *in, struct err *err)
 {
     json_t *answer = NULL;

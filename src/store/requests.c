@@ -311,6 +311,12 @@ void store_document_load(struct str user, const char *area, struct str name, sto
     store_request_submit(&q->r);
 }
 
+const char *subscription_name(enum subscription s)
+{
+    static const char *const names[] = {[SUBSCRIPTION_NONE] = "none", [SUBSCRIPTION_TO] = "to", [SUBSCRIPTION_FROM] = "from", [SUBSCRIPTION_BOTH] = "both"};
+    return names[s];
+}
+
 /* ---- batches ---- */
 
 struct store_batch {

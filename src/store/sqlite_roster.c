@@ -1,14 +1,10 @@
 /* Rosters in SQLite. An item that is nothing any more (not in the roster, not approved, no request waiting) is a row less. */
 #include "store/sqlite.h"
 
-static const char *const subscription_names[] = {
-    [SUBSCRIPTION_NONE] = "none", [SUBSCRIPTION_TO] = "to", [SUBSCRIPTION_FROM] = "from", [SUBSCRIPTION_BOTH] = "both"};
-#define N_SUBSCRIPTIONS (sizeof subscription_names / sizeof *subscription_names)
-
 static int subscription_parse(struct str name, enum subscription *out, struct err *err)
 {
-    for (unsigned i = 0; i < N_SUBSCRIPTIONS; i++) {
-        if (str_is(name, subscription_names[i])) {
+    for (unsigned i = 0; i <= SUBSCRIPTION_BOTH; i++) {
+        if (str_is(name, subscription_name((enum subscription)i))) {
             *out = (enum subscription)i;
             return 0;
         }
@@ -112,7 +108,7 @@ static int roster_set_item(int64_t account, const struct store_roster_item *item
     sql_bind_int(&q, account);
     sql_bind_text(&q, item->jid);
     sql_bind_text(&q, item->name);
-    sql_bind_text(&q, str_of(subscription_names[item->subscription]));
+    sql_bind_text(&q, str_of(subscription_name(item->subscription)));
     sql_bind_int(&q, item->ask);
     sql_bind_int(&q, item->approved);
     sql_bind_int(&q, item->in_roster);

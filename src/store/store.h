@@ -43,6 +43,7 @@ void store_account_names(struct str domain, bool disabled, unsigned limit, store
 
 /* ---- a user's data, loaded when his first session or a stanza for him needs it ---- */
 enum subscription { SUBSCRIPTION_NONE, SUBSCRIPTION_TO, SUBSCRIPTION_FROM, SUBSCRIPTION_BOTH };
+const char *subscription_name(enum subscription s); /* as in rosters (RFC 6121, 2.1.2.5): "none", "to", "from", "both" */
 struct store_roster_item {
     struct str jid, name; /* bare JID; name absent: none */
     enum subscription subscription;

@@ -107,7 +107,7 @@ def test_every_command_has_a_help():
 @pytest.mark.parametrize("words,says", [
     ((), "no command"),
     (("frobnicate",), "there is no command 'frobnicate'"),
-    (("user",), "'user' needs one of: add, import, passwd, list, show, disable, enable, delete"),
+    (("user",), "'user' needs one of: add, import, passwd, list, show, roster, disable, enable, delete"),
     (("user", "ad"), "'user' has no 'ad'; it has: add"),
     (("compliance",), "'compliance' needs one of: server, profile, assignment, link"),
     (("compliance", "server", "frob"), "'compliance server' has no 'frob'; it has: list, show, add, set, delete"),
@@ -490,6 +490,15 @@ def test_assignments_links_and_the_rest(real):
     wait_until("the reload", lambda: "reloaded" in real.service.log())
     real("shutdown")
     assert real.service.process.wait(WAIT) == 0
+
+
+def test_roster_of_an_account(real):
+    real.service.user("romeo")
+    romeo = Client(real.service, "romeo")
+    assert real("user", "roster", "romeo@example.com").splitlines() == ["CONTACT  NAME  SUBSCRIPTION  GROUPS"]
+    romeo.iq("set", "<query xmlns='jabber:iq:roster'><item jid='benvolio@example.org' name='Benvolio'><group>Friends</group><group>Kin</group></item></query>")
+    assert real("user", "roster", "romeo@example.com").splitlines()[1].split(None, 3) == ["benvolio@example.org", "Benvolio", "none", "Friends, Kin"]
+    assert "there is no account" in real("user", "roster", "nobody@example.com", code=REFUSED)
 
 
 def test_what_all_users_are_told(real):

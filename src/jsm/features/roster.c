@@ -9,14 +9,12 @@
 #define ROSTER_NAME_BYTES 1023
 #define ROSTER_GROUPS 64
 
-static const char *const subscription_names[] = {"none", "to", "from", "both"};
-
 static void write_row(struct buf *b, const struct store_roster_item *item)
 {
     buf_adds(b, "<item");
     xml_add_attr(b, "jid", item->jid);
     xml_add_attr(b, "name", item->name);
-    xml_add_attr(b, "subscription", str_of(subscription_names[item->subscription]));
+    xml_add_attr(b, "subscription", str_of(subscription_name(item->subscription)));
     if (item->ask) buf_adds(b, " ask='subscribe'");
     if (item->approved) buf_adds(b, " approved='true'");
     buf_adds(b, item->n_groups > 0 ? ">" : "/>");
