@@ -127,7 +127,7 @@ def test_what_goes_wrong_is_seen(service, change, found):
 
 
 def test_a_wrong_password_is_said(service):
-    done = run(service, "chat", "--pairs", 1, "--password", "wrong")
+    done = run(service, "chat", "--pairs", 1, "--logins", 1, "--password", "wrong")
     assert done.returncode == 1 and "client 0: bench0 cannot log in" in done.stderr and "not-authorized" in done.stderr
 
 
