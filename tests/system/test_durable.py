@@ -111,8 +111,11 @@ class Writer(Managed):
                 assert element.get("type") == "result", element.get("id")
                 self.note(self.pending.pop(element.get("id")))
             elif element.tag == "{jabber:client}iq" and element.get("type") == "set":
-                self.send(f"<iq type='result' id='{element.get('id')}'/>")
                 self.order.append(None)
+                try:
+                    self.send(f"<iq type='result' id='{element.get('id')}'/>")
+                except OSError:
+                    pass  # dead already
             elif element.tag == MESSAGE:
                 raise AssertionError(f"an error for a message: {element.get('type')}")
 
