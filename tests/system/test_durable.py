@@ -361,14 +361,13 @@ def test_slow_reader_is_cut(services):
     service = services({"c2s.output_bytes": 65536})
     service.user("romeo", "juliet")
     romeo, juliet = Client(service, "romeo"), Client(service, "juliet", "slow")
-    filling, n = "x" * 20000, 0
-    while [s for s in service.get("/v1/sessions")["sessions"] if s["jid"] == juliet.jid]:
-        for _ in range(5):
-            romeo.message(juliet.jid, f"{n} {filling}")
-            n += 1
+    filling, n = "x" * 5000, 0
+    while [s for s in service.get("/v1/sessions")["sessions"] if s["jid"] == juliet.jid]:  # one by one, so that it was cut with all of them written, but the last
+        romeo.message(juliet.jid, f"{n} {filling}")
         romeo.send(f"<iq type='get' id='r{n}' to='{juliet.jid}'><query xmlns='jabber:iq:version'/></iq>")
+        n += 1
         romeo.iq("get", "<ping xmlns='urn:xmpp:ping'/>", seconds=30)
-        assert n < 5000
+        assert n < 20000
     answered = {romeo.next("{jabber:client}iq", match=lambda e: e.get("id", "").startswith("r")).get("type")}
     assert answered == {"error"}
     read = []
@@ -384,6 +383,7 @@ def test_slow_reader_is_cut(services):
     assert read == list(range(len(read))), "what came is whole"
     assert kept == list(range(kept[0], n)), "what was kept is all that followed"
     assert kept[0] >= len(read), "and nothing came twice"
+    assert len(kept) >= 65536 // 6000, "as many as waited when it was cut"
 
 
 # ---- a client that is cut for a while ----
