@@ -73,8 +73,8 @@ struct str c2s_domain(const struct c2s *c); /* that the client asked for */
 void c2s_peer_address(const struct c2s *c, char *out, size_t n); /* without the port, for the log */
 void c2s_bound(struct c2s *c, const struct jid *full); /* the bind result itself is sent with c2s_send_stanza; the reader goes on */
 void c2s_bind_refused(struct c2s *c); /* the error itself is sent with c2s_send_stanza; the client may try again */
-/* Writes a stanza to the client. ONLY jsm/deliver may call this (checked by tests/lint). */
-/* Returns where its last byte stands in the stream's output; UINT64_MAX: it is not sent any more. */
+/* Writes a stanza to the client. ONLY jsm/deliver may call this (checked by tests/lint). Returns where its last byte stands in the stream's output;
+ * UINT64_MAX: it is not sent any more. */
 uint64_t c2s_send_stanza(struct c2s *c, const struct stanza *s);
 uint64_t c2s_taken(struct c2s *c); /* up to where the kernel has the output, after it was offered what waits; until on_closed returns */
 void c2s_abort(struct c2s *c, const char *why); /* what waits for the client is not sent any more */
