@@ -17,6 +17,7 @@ SECONDS = float(os.environ.get("SIGNET_CHURN_SECONDS", "8"))
 COMPONENT = "op-churn.node1-example-com"
 ROSTER = "<query xmlns='jabber:iq:roster'/>"
 MESSAGE, PRESENCE, IQ = "{jabber:client}message", "{jabber:client}presence", "{jabber:client}iq"
+STREAM_ERROR = "{http://etherx.jabber.org/streams}error"
 SM, CARBONS, FORWARDED = "{urn:xmpp:sm:3}", "{urn:xmpp:carbons:2}", "{urn:xmpp:forward:0}forwarded"
 RESUME = 2 * SLOW  # seconds a cut session waits to be resumed
 
@@ -152,6 +153,7 @@ class Session:
         self.asked_h = collections.deque()  # for each <r/> under way what it had acknowledged by then: the server reads in order
         self.unsure = []  # number and body of messages that may not be acknowledged yet; in the end, the bodies of those
         self.unacked = collections.deque()  # what it sent
+        self.kicked = False
         self.cut_at = self.resume_at = None  # of a session that may be resumed
         self.dice = random.Random(f"{SEED} {name} {resource} {Session.numbers}")
         self.client = Client(service, name, resource, presence=False)
@@ -276,6 +278,9 @@ class Session:
     def take(self):
         got, self.client.got = self.client.got, collections.deque()
         for e in got:
+            if e.tag == STREAM_ERROR:
+                self.kicked = True
+                continue
             if e.tag.startswith(SM):
                 self.manage(e)
                 continue
@@ -413,7 +418,7 @@ class Session:
                 self.client.stream.closed = True
             self.take()
             if self.client.stream.closed:
-                self.end("done")
+                self.end("closed" if self.kicked else "done")  # both may have ended it at the same time
                 self.client.sock.close()
         if self.ended is None:
             self.book.wrong.append(f"{self.jid}: the server did not end the stream")
