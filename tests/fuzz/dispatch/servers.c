@@ -24,6 +24,7 @@ struct event_seen { /* not answered yet */
     struct component *stream;
     char *number, *name, *session, *start; /* start: the start tag of its stanza without the end: "<message ... " */
     uint64_t sid;
+    bool stored; /* it comes from the offline store */
 };
 struct pass { /* es_IN was answered with PASS */
     uint64_t sid;
@@ -184,6 +185,9 @@ static void event_came(struct component *c, const char *iq)
     e->number = attribute(iq, "id");
     e->name = attribute(event, "name");
     e->session = attribute(event, "session");
+    char *copy = attribute(event, "copy");
+    e->stored = strcmp(copy, "offline") == 0;
+    free(copy);
     size_t n = strcspn(stanza, ">");
     e->start = str_dup((struct str){stanza, stanza[n - 1] == '/' ? n - 1 : n});
     list_push_back(&servers.waiting, &e->node);
@@ -289,6 +293,7 @@ static void add_answer(struct buf *b, const struct event_seen *e, const char *ho
         buf_addf(b, "<iq type='result' id='%s'><handle xmlns='urn:signet:event-broker:0'>%s</handle></iq>", e->number, rest);
         break;
     case 'e':
+        if (m != NULL && e->stored) m->excused = true; /* its sender has long gone: nobody is told */
         buf_addf(b, "<iq type='error' id='%s'><error type='cancel'><%s xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></iq>", e->number,
                  rest[0] >= 'a' && rest[0] <= 'z' ? rest : "not-allowed");
         break;

@@ -324,7 +324,7 @@ void c2s_sm_failed(struct c2s *c, const char *condition, const uint32_t *h)
     if (c->client == NULL) return;
     forget_session(c->client);
     c->wants_resume = false;
-    bind_now(c);
+    loop_post(login_done, (void *)(uintptr_t)c->id); /* what it sends next is read from the loop */
 }
 
 /* What the server has not handled comes first. */
