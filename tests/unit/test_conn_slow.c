@@ -1,5 +1,5 @@
 /* The time-outs of connections, both at the same time: a peer that does not read when we close, and an address that never answers.
- * Ten seconds. */
+ * Ten seconds. And how much of its output a slow peer's connection has taken. */
 #include "io_fixture.h"
 
 #include "base/clock.h"
@@ -84,6 +84,69 @@ static void test_time_outs(void **state)
     close(fd);
 }
 
+enum { MUCH = 32 << 20 };
+struct position {
+    struct end *end;
+    uint64_t written, taken;
+};
+static void ask_position(void *arg)
+{
+    struct position *p = arg;
+    conn_flush(p->end->conn);
+    p->written = conn_written(p->end->conn);
+    p->taken = conn_taken(p->end->conn);
+}
+static void write_much(void *arg)
+{
+    char *big = x_calloc(1, MUCH);
+    conn_write(((struct end *)arg)->conn, big, MUCH);
+    free(big);
+}
+static void close_and_ask(void *arg)
+{
+    conn_close(((struct position *)arg)->end->conn);
+    ask_position(arg);
+}
+
+static size_t read_up_to(int fd, size_t have, size_t n)
+{
+    static char bytes[1 << 16];
+    while (have < n) {
+        ssize_t got = recv(fd, bytes, n - have < sizeof bytes ? n - have : sizeof bytes, 0);
+        assert_true(got > 0);
+        have += (size_t)got;
+    }
+    return have;
+}
+
+/* What the peer has read, the kernel had taken; what the kernel has taken, was written; when the peer has all, all was taken. */
+static void test_taken(void **state)
+{
+    static struct end e;
+    struct position at = {.end = &e};
+    UNIT_UNUSED(state);
+    int fd = silent_listener(&e.port);
+    io_call(0, dial, &e);
+    io_wait(&e.connected, 1);
+    int peer = accept(fd, NULL, NULL);
+    io_call(0, write_much, &e);
+    io_call(0, ask_position, &at);
+    assert_int_equal(at.written, MUCH);
+    assert_true(at.taken > 0 && at.taken < MUCH);
+    uint64_t before = at.taken;
+    size_t have = read_up_to(peer, 0, MUCH / 2);
+    io_call(0, ask_position, &at);
+    assert_true(at.taken >= have && at.taken > before && at.taken < MUCH);
+    read_up_to(peer, have, MUCH);
+    io_call(0, ask_position, &at);
+    assert_int_equal(at.taken, MUCH);
+    io_call(0, close_and_ask, &at);
+    assert_true(at.written == UINT64_MAX && at.taken == MUCH);
+    close(peer);
+    io_wait(&e.closed, 1);
+    close(fd);
+}
+
 static int group_setup(void **state)
 {
     struct err err;
@@ -99,6 +162,6 @@ static int group_teardown(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_time_outs)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_taken), cmocka_unit_test(test_time_outs)};
     return cmocka_run_group_tests(tests, group_setup, group_teardown);
 }
