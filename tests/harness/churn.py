@@ -137,7 +137,7 @@ class Sent:
 
     def acknowledged(self):
         """Must something have become of it? A session that ended may not have learned what."""
-        return self.session.last or (self.session.managed and self.place <= self.session.handled)
+        return self.session.last or (self.session.managed and self.place <= self.session.certain)
 
 
 class Session:
@@ -148,7 +148,7 @@ class Session:
         self.known, self.checked, self.began = None, False, time.monotonic()
         self.order = {}  # sender's session -> its last numbers seen here: live, kept, live to the bare JID
         self.managed, self.token, self.counting, self.resuming = managed, None, False, False
-        self.received, self.handled, self.asking = 0, 0, 0  # stanzas; asking: what it said it had received when it asked to resume
+        self.received, self.handled, self.certain, self.asking = 0, 0, 0, 0  # stanzas; asking: what it said it had received when it asked to resume
         self.told = self.sure = 0  # how many it acknowledged; and of how many it knows that the server has read it
         self.asked_h = collections.deque()  # for each <r/> under way what it had acknowledged by then: the server reads in order
         self.unsure = []  # number and body of messages that may not be acknowledged yet; in the end, the bodies of those
@@ -238,6 +238,7 @@ class Session:
             if self.asked_h:  # not the one that comes at the end of the stream, unasked
                 self.sure = self.asked_h.popleft()
             self.acknowledged(int(e.get("h")))
+            self.certain = self.handled  # errors came before this; those that wait for a resumption come after <resumed/>
         elif e.tag == SM + "resumed":
             self.acknowledged(int(e.get("h")))
             self.resuming = False
