@@ -1,4 +1,5 @@
-"""What a user or a sender was promised survives: kill -9 at any moment, a stream that is cut, a client that does not read."""
+"""What a user or a sender was promised survives: kill -9 at any moment, a stream that is cut, a client that does not read. SIGNET_KILLS and SIGNET_ABSENCE make
+it longer."""
 import os
 import random
 import threading
@@ -12,6 +13,7 @@ from harness.service import SLOW, wait_until
 
 SANITIZED = os.environ.get("SIGNET_SANITIZER", "none") != "none"
 KILLS = int(os.environ.get("SIGNET_KILLS", "50"))
+ABSENCE = float(os.environ.get("SIGNET_ABSENCE", "0.3"))  # seconds that the first client to be cut stays away
 DELAY = "{urn:xmpp:delay}delay"
 FOREVER = 600000
 
@@ -454,7 +456,7 @@ def test_cut_under_load(services, how):
                 if [s for s in service.get("/v1/sessions")["sessions"] if s["jid"] == cut.client.jid and s["detached"]]:
                     break
         silent.append(cut.client.sock)
-        time.sleep(0.3)
+        time.sleep(0.3 if round_ else ABSENCE)
         cut.resume()
     for i in (0, 1):
         end = time.monotonic() + 60 * SLOW
