@@ -151,6 +151,11 @@ int options_parse(struct options *o, int argc, char **argv, struct err *err)
     while (argc > 1 && command <= COMMAND_IDLE && strcmp(argv[1], commands[command].name) != 0) command++;
     if (argc < 2 || command > COMMAND_IDLE) return err_set(err, ERR_INVALID, "a command is needed: accounts, chat or idle; see signet-bench --help");
     o->command = (enum command)command;
+    for (int i = 2; i < argc; i++) {
+        if (strcmp(argv[i], commands[COMMAND_HELP].name) != 0) continue;
+        o->command = COMMAND_HELP;
+        return 0;
+    }
     for (int i = 2; i < argc; i++)
         if (parse_option(o, argv, &i, err) < 0) return -1;
     const char *number = strstr(o->user, "%u");
