@@ -20,29 +20,6 @@
 struct admin_facts admin;
 static struct MHD_Daemon *api_daemon, *metrics_daemon;
 
-/* ---- waiting ---- */
-void waiter_answer(struct waiter *w, const struct err *err)
-{
-    pthread_mutex_lock(&w->lock);
-    w->done = true;
-    w->failed = err != NULL;
-    if (err != NULL) w->err = *err;
-    pthread_cond_signal(&w->cond);
-    pthread_mutex_unlock(&w->lock);
-}
-
-void waiter_done(void *arg, const struct err *err) { waiter_answer(arg, err); }
-
-int waiter_wait(struct waiter *w, struct err *err)
-{
-    pthread_mutex_lock(&w->lock);
-    while (!w->done) pthread_cond_wait(&w->cond, &w->lock);
-    pthread_mutex_unlock(&w->lock);
-    if (!w->failed) return 0;
-    *err = w->err;
-    return -1;
-}
-
 /* ---- fields ---- */
 const char *body_text(struct request *rq, const char *name, struct err *err)
 {

@@ -1,11 +1,11 @@
-/* Inside the admin API: one request, the route table, and waiting for the store from an admin thread. */
+/* Inside the admin API: one request, the route table. */
 #ifndef SIGNET_ADMIN_PRIVATE_H
 #define SIGNET_ADMIN_PRIVATE_H
 #include "admin/api.h"
+#include "base/waiter.h"
 #include "broker/profile.h"
 #include "xmpp/jid.h"
 #include <jansson.h>
-#include <pthread.h>
 
 #define ADMIN_MAX_PARTS 3
 struct request {
@@ -32,18 +32,6 @@ struct admin_facts {
     uint64_t started_wall_ms;
 };
 extern struct admin_facts admin;
-
-/* ---- waiting for an answer of the store on an admin thread ---- */
-struct waiter {
-    pthread_mutex_t lock;
-    pthread_cond_t cond;
-    bool done, failed;
-    struct err err;
-};
-#define WAITER_INIT {.lock = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER}
-void waiter_answer(struct waiter *w, const struct err *err); /* from the callback */
-void waiter_done(void *arg, const struct err *err); /* a store_done_fn whose arg is the waiter */
-must_check int waiter_wait(struct waiter *w, struct err *err);
 
 /* ---- fields of a request's body ---- */
 must_check const char *body_text(struct request *rq, const char *name, struct err *err); /* required */

@@ -3,6 +3,7 @@
  * delivery: nobody is told twice. */
 #include "jsm/service.h"
 #include "base/log.h"
+#include "base/waiter.h"
 #include "io/worker.h"
 #include "jsm/features/features.h"
 #include "router/route.h"
@@ -259,23 +260,10 @@ static int check_admins(const char *list, struct err *err)
     return rc;
 }
 
-struct load_wait {
-    pthread_mutex_t lock;
-    pthread_cond_t cond;
-    bool done, failed;
-    struct err err;
-};
-
 static void loaded(void *arg, const struct store_notice *notices, size_t n, const struct err *err)
 {
-    struct load_wait *w = arg;
     for (size_t i = 0; i < n; i++) row_set(&notices[i]);
-    pthread_mutex_lock(&w->lock);
-    w->done = true;
-    w->failed = err != NULL;
-    if (err != NULL) w->err = *err;
-    pthread_cond_signal(&w->cond);
-    pthread_mutex_unlock(&w->lock);
+    waiter_answer(arg, err);
 }
 
 int service_start(const struct config *config, const struct service_ops *ops, struct err *err)
@@ -288,13 +276,9 @@ int service_start(const struct config *config, const struct service_ops *ops, st
     };
     for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++)
         if (check_uris(lists[i][0], lists[i][1], err) != 0) return -1;
-    struct load_wait w = {.lock = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER};
+    struct waiter w = WAITER_INIT;
     store_notice_load(loaded, &w);
-    pthread_mutex_lock(&w.lock);
-    while (!w.done) pthread_cond_wait(&w.cond, &w.lock);
-    pthread_mutex_unlock(&w.lock);
-    if (w.failed) *err = w.err;
-    return w.failed ? -1 : 0;
+    return waiter_wait(&w, err);
 }
 
 /* Worker 0 ends what is kept for all: the timer is its, and no other worker asks for notices any more once it is told to stop. */
