@@ -124,7 +124,7 @@ static void run(double seconds, const char *what)
     progress_end();
 }
 
-static void print(const struct options *o, json_t *result)
+static void print(const struct options *o, const json_t *result)
 {
     static const char *const percentiles[] = {"p50", "p90", "p99", "p99.9", "max"};
     const json_t *latency = json_object_get(result, "latency_us");
@@ -193,13 +193,7 @@ static void measure(const struct options *o)
     chat.sending = false;
     run(DRAIN_SECONDS, "waiting for the last");
     json_t *result = result_make(o, seconds, crowd_usage(o, before, after, (double)chat.measured, "message"));
-    if (o->json) {
-        json_dumpf(result, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(6));
-        puts("");
-    } else {
-        print(o, result);
-    }
-    json_decref(result);
+    crowd_show(o, result, print);
 }
 
 static int verdict(struct err *err)

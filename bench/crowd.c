@@ -81,3 +81,14 @@ json_t *crowd_usage(const struct options *o, const struct usage *before, const s
     }
     return list;
 }
+
+void crowd_show(const struct options *o, json_t *take_result, void (*print)(const struct options *o, const json_t *result))
+{
+    if (o->json) {
+        json_dumpf(take_result, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(6));
+        puts("");
+    } else {
+        print(o, take_result);
+    }
+    json_decref(take_result);
+}

@@ -20,7 +20,7 @@ static int hold(struct crowd *w, const struct options *o, unsigned seconds, cons
     return w->gone == 0 ? 0 : err_set(err, ERR_IO, "%u sessions were lost; %s", w->gone, w->why);
 }
 
-static void print(const struct options *o, json_t *result)
+static void print(const struct options *o, const json_t *result)
 {
     printf("%u idle sessions, logged in within %.1f s\n", o->sessions, json_real_value(json_object_get(result, "login_seconds")));
     size_t i;
@@ -58,13 +58,7 @@ int idle_run(const struct options *o, struct err *err)
         }
         json_t *result = json_pack("{s:s, s:I, s:f, s:o}", "scenario", "idle", "sessions", (json_int_t)o->sessions, "login_seconds", w.login_seconds,
                                    "servers", servers);
-        if (o->json) {
-            json_dumpf(result, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(6));
-            puts("");
-        } else {
-            print(o, result);
-        }
-        json_decref(result);
+        crowd_show(o, result, print);
     }
     crowd_logout(&w);
     return rc;

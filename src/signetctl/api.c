@@ -175,6 +175,19 @@ enum outcome api_call(const char *method, const char *path, json_t *take, json_t
     return rc;
 }
 
+enum outcome api_show(const struct invocation *in, char *take_path, void (*print)(const json_t *answer), struct err *err)
+{
+    json_t *answer = NULL;
+    enum outcome rc = api_call("GET", take_path, NULL, &answer, err);
+    free(take_path);
+    if (rc == OUTCOME_OK && (in->given & OPT_JSON) != 0)
+        json_print(answer, JSON_INDENT(2));
+    else if (rc == OUTCOME_OK)
+        print(answer);
+    json_decref(answer);
+    return rc;
+}
+
 enum outcome api_text(const char *path, struct buf *out, struct err *err)
 {
     long status = 0;

@@ -3,26 +3,23 @@
 #include <stdlib.h>
 #include <string.h>
 
+static void print_assignments(const json_t *answer)
+{
+    json_t *assignment;
+    size_t i;
+    struct table t = {.columns = 4, .head = {"NODE", "SERVER", "PROFILE", "COMPONENT"}};
+    json_array_foreach (json_object_get(answer, "assignments"), i, assignment) {
+        table_add(&t, json_text(assignment, "node"));
+        table_add(&t, json_text(assignment, "server"));
+        table_add(&t, json_text(assignment, "profile"));
+        table_add(&t, json_text(assignment, "component"));
+    }
+    table_print(&t);
+}
+
 enum outcome assignment_list(const struct invocation *in, struct err *err)
 {
-    json_t *answer = NULL, *list, *assignment;
-    size_t i;
-    enum outcome rc = compliance_get("assignments", &answer, &list, err);
-    if (rc != OUTCOME_OK) return rc;
-    if ((in->given & OPT_JSON) != 0) {
-        json_print(answer, JSON_INDENT(2));
-    } else {
-        struct table t = {.columns = 4, .head = {"NODE", "SERVER", "PROFILE", "COMPONENT"}};
-        json_array_foreach (list, i, assignment) {
-            table_add(&t, json_text(assignment, "node"));
-            table_add(&t, json_text(assignment, "server"));
-            table_add(&t, json_text(assignment, "profile"));
-            table_add(&t, json_text(assignment, "component"));
-        }
-        table_print(&t);
-    }
-    json_decref(answer);
-    return rc;
+    return api_show(in, x_strdup("/v1/compliance/assignments"), print_assignments, err);
 }
 
 /* --node, else the name of the node that answers. The caller frees it. */

@@ -33,17 +33,10 @@ enum outcome compliance_change(const struct invocation *in, const char *method, 
     return rc;
 }
 
-enum outcome link_list(const struct invocation *in, struct err *err)
+static void print_links(const json_t *answer)
 {
-    json_t *answer = NULL, *link;
+    json_t *link;
     size_t i;
-    enum outcome rc = api_call("GET", "/v1/compliance/links", NULL, &answer, err);
-    if (rc != OUTCOME_OK) return rc;
-    if ((in->given & OPT_JSON) != 0) {
-        json_print(answer, JSON_INDENT(2));
-        json_decref(answer);
-        return rc;
-    }
     static const char *const numbers[] = {"events", "answers", "timeouts", "invalid", "outstanding", "queued"};
     struct table t = {.columns = 12, .head = {"COMPONENT", "SERVER", "PROFILE", "DIRECTION", "STATE", "SINCE",
                                               "EVENTS", "ANSWERS", "TIMEOUTS", "INVALID", "WAITING", "QUEUED"}};
@@ -64,6 +57,6 @@ enum outcome link_list(const struct invocation *in, struct err *err)
         fputs("\nlast errors:\n", stdout);
         table_print(&errors);
     }
-    json_decref(answer);
-    return rc;
 }
+
+enum outcome link_list(const struct invocation *in, struct err *err) { return api_show(in, x_strdup("/v1/compliance/links"), print_links, err); }

@@ -9,29 +9,23 @@
 
 #define WAIT_MS 20000
 
-enum outcome events_list(const struct invocation *in, struct err *err)
+static void print_catalogue(const json_t *answer)
 {
-    json_t *answer = NULL, *event;
+    json_t *event;
     size_t i;
-    enum outcome rc = api_call("GET", "/v1/events", NULL, &answer, err);
-    if (rc != OUTCOME_OK) return rc;
-    if ((in->given & OPT_JSON) != 0) {
-        json_print(answer, JSON_INDENT(2));
-    } else {
-        struct table t = {.columns = 6, .head = {"EVENT", "SERVICE", "PACKETS", "ANSWERS", "CAN STOP IT", "WHEN"}};
-        json_array_foreach (json_object_get(answer, "events"), i, event) {
-            table_add(&t, json_text(event, "name"));
-            table_add(&t, json_text(event, "service"));
-            table_add(&t, json_text(event, "packets"));
-            table_add(&t, json_text(event, "answers"));
-            table_add(&t, json_is_true(json_object_get(event, "refusable")) ? "yes" : "no");
-            table_add(&t, json_text(event, "raised"));
-        }
-        table_print(&t);
+    struct table t = {.columns = 6, .head = {"EVENT", "SERVICE", "PACKETS", "ANSWERS", "CAN STOP IT", "WHEN"}};
+    json_array_foreach (json_object_get(answer, "events"), i, event) {
+        table_add(&t, json_text(event, "name"));
+        table_add(&t, json_text(event, "service"));
+        table_add(&t, json_text(event, "packets"));
+        table_add(&t, json_text(event, "answers"));
+        table_add(&t, json_is_true(json_object_get(event, "refusable")) ? "yes" : "no");
+        table_add(&t, json_text(event, "raised"));
     }
-    json_decref(answer);
-    return rc;
+    table_print(&t);
 }
+
+enum outcome events_list(const struct invocation *in, struct err *err) { return api_show(in, x_strdup("/v1/events"), print_catalogue, err); }
 
 /* A name that does not exist would be waited for forever. */
 static enum outcome check_names(const struct invocation *in, struct err *err)
@@ -108,27 +102,22 @@ enum outcome events_watch(const struct invocation *in, struct err *err)
     return rc;
 }
 
+static void print_stages(const json_t *answer)
+{
+    json_t *stage;
+    size_t i;
+    struct table t = {.columns = 5, .head = {"TIME", "AFTER", "WORKER", "STAGE", "WHAT"}};
+    json_array_foreach (json_object_get(answer, "stages"), i, stage) {
+        table_add(&t, json_text(stage, "time"));
+        table_addf(&t, "%.3f ms", (double)json_number(stage, "us") / 1000.0);
+        table_addf(&t, "%lld", json_number(stage, "worker"));
+        table_add(&t, json_text(stage, "stage"));
+        table_add(&t, json_text(stage, "what"));
+    }
+    table_print(&t);
+}
+
 enum outcome trace_show(const struct invocation *in, struct err *err)
 {
-    json_t *answer = NULL, *stage;
-    size_t i;
-    char *path = api_path("/v1/trace/", in->args[0], NULL);
-    enum outcome rc = api_call("GET", path, NULL, &answer, err);
-    free(path);
-    if (rc != OUTCOME_OK) return rc;
-    if ((in->given & OPT_JSON) != 0) {
-        json_print(answer, JSON_INDENT(2));
-    } else {
-        struct table t = {.columns = 5, .head = {"TIME", "AFTER", "WORKER", "STAGE", "WHAT"}};
-        json_array_foreach (json_object_get(answer, "stages"), i, stage) {
-            table_add(&t, json_text(stage, "time"));
-            table_addf(&t, "%.3f ms", (double)json_number(stage, "us") / 1000.0);
-            table_addf(&t, "%lld", json_number(stage, "worker"));
-            table_add(&t, json_text(stage, "stage"));
-            table_add(&t, json_text(stage, "what"));
-        }
-        table_print(&t);
-    }
-    json_decref(answer);
-    return rc;
+    return api_show(in, api_path("/v1/trace/", in->args[0], NULL), print_stages, err);
 }

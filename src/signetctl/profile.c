@@ -3,27 +3,24 @@
 #include <stdlib.h>
 #include <string.h>
 
+static void print_profiles(const json_t *answer)
+{
+    json_t *profile;
+    size_t i;
+    struct table t = {.columns = 5, .head = {"PRIORITY", "NAME", "EVENTS", "CHANGEABLE", "DESCRIPTION"}};
+    json_array_foreach (json_object_get(answer, "profiles"), i, profile) {
+        table_addf(&t, "%zu", i + 1);
+        table_add(&t, json_text(profile, "name"));
+        table_addf(&t, "%zu", json_array_size(json_object_get(profile, "rows")));
+        table_add(&t, json_is_true(json_object_get(profile, "read_only")) ? "no" : "yes");
+        table_add(&t, json_text(profile, "description"));
+    }
+    table_print(&t);
+}
+
 enum outcome profile_list(const struct invocation *in, struct err *err)
 {
-    json_t *answer = NULL, *list, *profile;
-    size_t i;
-    enum outcome rc = compliance_get("profiles", &answer, &list, err);
-    if (rc != OUTCOME_OK) return rc;
-    if ((in->given & OPT_JSON) != 0) {
-        json_print(answer, JSON_INDENT(2));
-    } else {
-        struct table t = {.columns = 5, .head = {"PRIORITY", "NAME", "EVENTS", "CHANGEABLE", "DESCRIPTION"}};
-        json_array_foreach (list, i, profile) {
-            table_addf(&t, "%zu", i + 1);
-            table_add(&t, json_text(profile, "name"));
-            table_addf(&t, "%zu", json_array_size(json_object_get(profile, "rows")));
-            table_add(&t, json_is_true(json_object_get(profile, "read_only")) ? "no" : "yes");
-            table_add(&t, json_text(profile, "description"));
-        }
-        table_print(&t);
-    }
-    json_decref(answer);
-    return rc;
+    return api_show(in, x_strdup("/v1/compliance/profiles"), print_profiles, err);
 }
 
 static void show_profile(const json_t *profile)

@@ -5,29 +5,26 @@
 
 static bool is_on(const json_t *server) { return json_is_true(json_object_get(server, "tls")); }
 
+static void print_servers(const json_t *answer)
+{
+    json_t *server;
+    size_t i;
+    struct table t = {.columns = 6, .head = {"NAME", "DIRECTION", "HOST", "PORT", "TLS", "DESCRIPTION"}};
+    json_array_foreach (json_object_get(answer, "servers"), i, server) {
+        bool connects = strcmp(json_text(server, "direction"), "accept") != 0;
+        table_add(&t, json_text(server, "name"));
+        table_add(&t, json_text(server, "direction"));
+        table_add(&t, connects ? json_text(server, "host") : "");
+        table_addf(&t, connects ? "%lld" : "-", json_number(server, "port"));
+        table_add(&t, is_on(server) ? "on" : "off");
+        table_add(&t, json_text(server, "description"));
+    }
+    table_print(&t);
+}
+
 enum outcome server_list(const struct invocation *in, struct err *err)
 {
-    json_t *answer = NULL, *list, *server;
-    size_t i;
-    enum outcome rc = compliance_get("servers", &answer, &list, err);
-    if (rc != OUTCOME_OK) return rc;
-    if ((in->given & OPT_JSON) != 0) {
-        json_print(answer, JSON_INDENT(2));
-    } else {
-        struct table t = {.columns = 6, .head = {"NAME", "DIRECTION", "HOST", "PORT", "TLS", "DESCRIPTION"}};
-        json_array_foreach (list, i, server) {
-            bool connects = strcmp(json_text(server, "direction"), "accept") != 0;
-            table_add(&t, json_text(server, "name"));
-            table_add(&t, json_text(server, "direction"));
-            table_add(&t, connects ? json_text(server, "host") : "");
-            table_addf(&t, connects ? "%lld" : "-", json_number(server, "port"));
-            table_add(&t, is_on(server) ? "on" : "off");
-            table_add(&t, json_text(server, "description"));
-        }
-        table_print(&t);
-    }
-    json_decref(answer);
-    return rc;
+    return api_show(in, x_strdup("/v1/compliance/servers"), print_servers, err);
 }
 
 static void show_assignments(struct table *t, json_t *assignments, const char *name)

@@ -18,7 +18,7 @@ static void fact_port(struct table *t, const char *name, const json_t *object, c
     table_fact(t, name, port > 0 ? text : "none");
 }
 
-static void show_status(const json_t *status)
+static void print_status(const json_t *status)
 {
     struct table t = {0};
     const json_t *store = json_object_get(status, "store");
@@ -58,30 +58,12 @@ static void show_status(const json_t *status)
     table_print(&workers);
 }
 
-enum outcome status_show(const struct invocation *in, struct err *err)
-{
-    json_t *answer = NULL;
-    enum outcome rc = api_call("GET", "/v1/status", NULL, &answer, err);
-    if (rc != OUTCOME_OK) return rc;
-    if ((in->given & OPT_JSON) != 0)
-        json_print(answer, JSON_INDENT(2));
-    else
-        show_status(answer);
-    json_decref(answer);
-    return rc;
-}
+enum outcome status_show(const struct invocation *in, struct err *err) { return api_show(in, x_strdup("/v1/status"), print_status, err); }
 
-enum outcome alarm_list(const struct invocation *in, struct err *err)
+static void print_alarms(const json_t *answer)
 {
-    json_t *answer = NULL, *alarm;
+    json_t *alarm;
     size_t i;
-    enum outcome rc = api_call("GET", "/v1/alarms", NULL, &answer, err);
-    if (rc != OUTCOME_OK) return rc;
-    if ((in->given & OPT_JSON) != 0) {
-        json_print(answer, JSON_INDENT(2));
-        json_decref(answer);
-        return rc;
-    }
     struct table t = {.columns = 7, .head = {"ALARM", "SEVERITY", "STATE", "SUBJECT", "SINCE", "LAST", "COUNT"}}, texts = {0};
     json_array_foreach (json_object_get(answer, "alarms"), i, alarm) {
         bool active = json_is_true(json_object_get(alarm, "active"));
@@ -105,9 +87,9 @@ enum outcome alarm_list(const struct invocation *in, struct err *err)
         putchar('\n');
         table_print(&texts);
     }
-    json_decref(answer);
-    return rc;
 }
+
+enum outcome alarm_list(const struct invocation *in, struct err *err) { return api_show(in, x_strdup("/v1/alarms"), print_alarms, err); }
 
 enum outcome metrics_print(const struct invocation *in, struct err *err)
 {

@@ -90,70 +90,59 @@ enum outcome user_list(const struct invocation *in, struct err *err)
     return rc;
 }
 
+static void print_roster(const json_t *answer)
+{
+    json_t *item, *group;
+    size_t i, g;
+    struct table t = {.columns = 4, .head = {"CONTACT", "NAME", "SUBSCRIPTION", "GROUPS"}};
+    json_array_foreach (json_object_get(answer, "roster"), i, item) {
+        struct buf groups = {0};
+        json_array_foreach (json_object_get(item, "groups"), g, group) buf_addf(&groups, "%s%s", g > 0 ? ", " : "", json_string_value(group));
+        table_add(&t, json_text(item, "jid"));
+        table_add(&t, json_text(item, "name"));
+        table_addf(&t, "%s%s", json_text(item, "subscription"), json_is_true(json_object_get(item, "asked")) ? ", asked" : "");
+        table_add(&t, buf_cstr(&groups));
+        buf_free(&groups);
+    }
+    table_print(&t);
+}
+
 enum outcome user_roster(const struct invocation *in, struct err *err)
 {
-    json_t *answer = NULL, *item, *group;
-    size_t i, g;
-    char *path = api_path("/v1/users/", in->args[0], "/roster", NULL);
-    enum outcome rc = api_call("GET", path, NULL, &answer, err);
-    free(path);
-    if (rc != OUTCOME_OK) return rc;
-    if ((in->given & OPT_JSON) != 0) {
-        json_print(answer, JSON_INDENT(2));
-    } else {
-        struct table t = {.columns = 4, .head = {"CONTACT", "NAME", "SUBSCRIPTION", "GROUPS"}};
-        json_array_foreach (json_object_get(answer, "roster"), i, item) {
-            struct buf groups = {0};
-            json_array_foreach (json_object_get(item, "groups"), g, group) buf_addf(&groups, "%s%s", g > 0 ? ", " : "", json_string_value(group));
-            table_add(&t, json_text(item, "jid"));
-            table_add(&t, json_text(item, "name"));
-            table_addf(&t, "%s%s", json_text(item, "subscription"), json_is_true(json_object_get(item, "asked")) ? ", asked" : "");
-            table_add(&t, buf_cstr(&groups));
-            buf_free(&groups);
-        }
-        table_print(&t);
+    return api_show(in, api_path("/v1/users/", in->args[0], "/roster", NULL), print_roster, err);
+}
+
+static void print_account(const json_t *answer)
+{
+    struct table t = {0};
+    table_fact(&t, "account", json_text(answer, "jid"));
+    table_fact(&t, "state", account_state(answer));
+    table_fact(&t, "created", json_text(answer, "created"));
+    table_fact(&t, "last login", json_text(answer, "last_login"));
+    struct buf kept = {0};
+    buf_addf(&kept, "%lld contacts, %lld requests for its presence unanswered", json_number(answer, "contacts"), json_number(answer, "requests"));
+    table_fact(&t, "roster", buf_cstr(&kept));
+    buf_reset(&kept);
+    buf_addf(&kept, "%lld messages", json_number(answer, "offline_messages"));
+    table_fact(&t, "offline", buf_cstr(&kept));
+    buf_free(&kept);
+    json_t *sessions = json_object_get(answer, "sessions"), *session;
+    size_t i;
+    if (json_array_size(sessions) == 0) table_fact(&t, "sessions", "none");
+    json_array_foreach (sessions, i, session) {
+        struct buf line = {0};
+        const char *tls = json_text(session, "tls");
+        buf_addf(&line, "%s since %s from %s, %s, %s", json_text(session, "jid"), json_text(session, "since"), json_text(session, "peer"),
+                 *tls != '\0' ? tls : "no TLS", json_is_true(json_object_get(session, "available")) ? "available" : "unavailable");
+        table_fact(&t, i == 0 ? "sessions" : " ", buf_cstr(&line));
+        buf_free(&line);
     }
-    json_decref(answer);
-    return rc;
+    table_print(&t);
 }
 
 enum outcome user_show(const struct invocation *in, struct err *err)
 {
-    json_t *answer = NULL;
-    char *path = api_path("/v1/users/", in->args[0], NULL);
-    enum outcome rc = api_call("GET", path, NULL, &answer, err);
-    free(path);
-    if (rc != OUTCOME_OK) return rc;
-    if ((in->given & OPT_JSON) != 0) {
-        json_print(answer, JSON_INDENT(2));
-    } else {
-        struct table t = {0};
-        table_fact(&t, "account", json_text(answer, "jid"));
-        table_fact(&t, "state", account_state(answer));
-        table_fact(&t, "created", json_text(answer, "created"));
-        table_fact(&t, "last login", json_text(answer, "last_login"));
-        struct buf kept = {0};
-        buf_addf(&kept, "%lld contacts, %lld requests for its presence unanswered", json_number(answer, "contacts"), json_number(answer, "requests"));
-        table_fact(&t, "roster", buf_cstr(&kept));
-        buf_reset(&kept);
-        buf_addf(&kept, "%lld messages", json_number(answer, "offline_messages"));
-        table_fact(&t, "offline", buf_cstr(&kept));
-        buf_free(&kept);
-        json_t *sessions = json_object_get(answer, "sessions"), *session;
-        size_t i;
-        if (json_array_size(sessions) == 0) table_fact(&t, "sessions", "none");
-        json_array_foreach (sessions, i, session) {
-            struct buf line = {0};
-            const char *tls = json_text(session, "tls");
-            buf_addf(&line, "%s since %s from %s, %s, %s", json_text(session, "jid"), json_text(session, "since"), json_text(session, "peer"),
-                     *tls != '\0' ? tls : "no TLS", json_is_true(json_object_get(session, "available")) ? "available" : "unavailable");
-            table_fact(&t, i == 0 ? "sessions" : " ", buf_cstr(&line));
-            buf_free(&line);
-        }
-        table_print(&t);
-    }
-    json_decref(answer);
-    return rc;
+    return api_show(in, api_path("/v1/users/", in->args[0], NULL), print_account, err);
 }
 
 static enum outcome simple(const struct invocation *in, const char *method, const char *action, const char *did, struct err *err)
