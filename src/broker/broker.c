@@ -12,7 +12,6 @@
 #include "base/metric.h"
 #include "broker/hold.h"
 #include "broker/private.h"
-#include "broker/secret.h"
 #include "broker/setup.h"
 #include "io/worker.h"
 #include <assert.h>
@@ -270,56 +269,12 @@ static const struct hold_ops hold_ops = {
 
 /* ---- raising ---- */
 
-static bool raise_as_is(const struct question *q, struct verdict *now)
+bool broker_raise(const struct question *q, struct verdict *now)
 {
     size_t before = holds_count(self->holds);
     bool known = holds_raise(self->holds, q, now);
     if (before != holds_count(self->holds)) holds_settle(); /* known or not: a chain of which nobody waits goes on by itself */
     return known;
-}
-
-struct secret_wait { /* a raiser whose stanza holds secrets: the event shows it with these blank, the raiser gets them back */
-    struct stanza *original;
-    void (*done)(void *arg, const struct verdict *verdict);
-    void *arg;
-};
-
-static void secret_done(void *arg, const struct verdict *v)
-{
-    struct secret_wait *wait = arg;
-    struct verdict out = *v;
-    struct stanza *restored = NULL;
-    if (v->kind == VERDICT_PASS) {
-        restored = v->changed ? secret_restore(wait->original, v->stanza) : stanza_ref(wait->original);
-        out.stanza = restored;
-    }
-    wait->done(wait->arg, &out);
-    stanza_unref(restored);
-    stanza_unref(wait->original);
-    free(wait);
-}
-
-bool broker_raise(const struct question *q, struct verdict *now)
-{
-    struct stanza *blank = secret_blank(q->subject);
-    if (blank == NULL) return raise_as_is(q, now);
-    struct question asked = *q;
-    asked.subject = blank;
-    struct secret_wait *wait = NULL;
-    if (q->done != NULL) {
-        wait = x_calloc(1, sizeof *wait);
-        *wait = (struct secret_wait){.original = stanza_ref(q->subject), .done = q->done, .arg = q->arg};
-        asked.done = secret_done;
-        asked.arg = wait;
-    }
-    bool known = raise_as_is(&asked, now);
-    stanza_unref(blank);
-    if (!known) return false;
-    /* Nobody has changed it: who is asked at all answers later. As always, what is known at once lives as long as the raiser's own reference. */
-    if (now->kind == VERDICT_PASS) now->stanza = (struct stanza *)q->subject;
-    if (wait != NULL) stanza_unref(wait->original);
-    free(wait);
-    return true;
 }
 
 bool broker_planned(enum event_id event, const struct stanza *subject) { return holds_planned(self->holds, event, subject); }

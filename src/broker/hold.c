@@ -12,6 +12,7 @@
  * their way back. */
 #include "broker/hold.h"
 #include "broker/answer.h"
+#include "broker/secret.h"
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -54,6 +55,7 @@ struct hold {
     struct list due;
     uint64_t id, raised_us, deadline_us;
     struct event *event;
+    struct stanza *original; /* the event's stanza as it is, its secrets not blank; NULL: it holds none */
     struct plan *plan;
     struct plan_chain chain;
     struct lane_entry *entry; /* for the first ask only */
@@ -166,6 +168,7 @@ static void hold_free(struct hold *hold)
 {
     lane_ask_done(&hold->ask);
     event_unref(hold->event);
+    stanza_unref(hold->original);
     plan_unref(hold->plan);
     stanza_unref(hold->verdict.reply);
     free(hold->verdict.text);
@@ -212,11 +215,12 @@ static void verdict_of(const struct hold *hold, struct verdict *out)
 {
     const struct hold_verdict *v = &hold->verdict;
     bool refused = v->kind == VERDICT_REFUSE;
+    struct stanza *subject = hold->original != NULL ? hold->original : hold->event->subject;
     *out = (struct verdict){
         .kind = v->kind,
         .changed = v->kind == VERDICT_PASS && hold->changed,
         .outage = v->outage,
-        .stanza = v->kind == VERDICT_PASS ? hold->event->subject : v->reply,
+        .stanza = v->kind == VERDICT_PASS ? subject : v->reply,
         .session = hold->session,
         .condition = refused ? v->condition : NULL,
         .type = refused ? v->type : NULL,
@@ -323,6 +327,20 @@ static enum next hold_reroute(struct hold *hold, uint32_t lost)
 
 /* ---- answers ---- */
 
+/* From now on it is about this stanza: with the secrets it left blank, and those of its own blank for the profiles to come. */
+static void hold_change(struct hold *hold, const struct stanza *stanza)
+{
+    struct stanza *restored = secret_restore(hold->original, stanza), *blank = secret_blank(restored);
+    struct event *changed = event_with_subject(hold->event, blank != NULL ? blank : restored);
+    event_unref(hold->event);
+    stanza_unref(hold->original);
+    hold->event = changed;
+    hold->original = blank != NULL ? stanza_ref(restored) : NULL;
+    hold->changed = true;
+    stanza_unref(blank);
+    stanza_unref(restored);
+}
+
 static enum next answer_passed(struct hold *hold, struct judgement *j)
 {
     hold->last = "pass";
@@ -331,10 +349,7 @@ static enum next answer_passed(struct hold *hold, struct judgement *j)
         hold->session = x_strdup(j->session);
     }
     if (j->stanza != NULL) {
-        struct event *changed = event_with_subject(hold->event, j->stanza);
-        event_unref(hold->event);
-        hold->event = changed;
-        hold->changed = true;
+        hold_change(hold, j->stanza);
         hold->last = "pass-stanza";
     }
     return step_over(hold);
@@ -458,11 +473,11 @@ static void verdict_pass(const struct question *q, struct verdict *now)
     *now = (struct verdict){.kind = VERDICT_PASS, .stanza = (struct stanza *)q->subject};
 }
 
-static struct event *question_event(struct holds *h, const struct question *q)
+static struct event *question_event(struct holds *h, const struct question *q, const struct stanza *blank)
 {
     struct event_facts facts = {
         .id = q->event,
-        .subject = q->subject,
+        .subject = blank != NULL ? blank : q->subject,
         .session = q->session,
         .room = q->room,
         .key = q->key,
@@ -484,7 +499,10 @@ static struct hold *hold_new(struct holds *h, const struct question *q, struct p
     hold->h = h;
     hold->id = ++h->next_id;
     hold->raised_us = h->ops->now_us(h->owner);
-    hold->event = question_event(h, q);
+    struct stanza *blank = secret_blank(q->subject);
+    hold->event = question_event(h, q, blank);
+    hold->original = blank != NULL ? stanza_ref(q->subject) : NULL;
+    stanza_unref(blank);
     hold->plan = plan_ref(h->plan);
     hold->chain = chain;
     hold->link = hold->asked = LINK_ID_NONE;

@@ -1,45 +1,144 @@
-/* Finding secrets: by the first child's namespace, so that a stanza which can hold none costs one comparison; then by names in its tree. */
+/* Finding secrets: by the namespaces of the stanza's children, so that one which can hold none costs a comparison for each child; then by names in its tree. */
 #include "broker/secret.h"
 #include "xml/writer.h"
+#include <string.h>
 
-#define NS_REGISTER "jabber:iq:register"
-#define NS_COMMANDS "http://jabber.org/protocol/commands"
-#define NS_DATA "jabber:x:data"
+struct carrier {
+    unsigned kinds;
+    struct str ns;
+};
+enum place { TEXT, ATTRIBUTE, VALUE };
+struct secret {
+    const char *element, *ns;
+    enum place place;
+    const char *name;
+};
+
+#define K(kind) (1u << STANZA_##kind)
+#define CARRIER(kinds, ns) {kinds, STR(ns)},
+#define SECRET(element, ns, where, name, what)
+static const struct carrier carriers[] = {
+#include "tables/secrets.def"
+};
+#undef CARRIER
+#undef SECRET
+#define CARRIER(kinds, ns)
+#define SECRET(element, ns, where, name, what) {element, ns, where, name},
+static const struct secret secrets[] = {
+#include "tables/secrets.def"
+};
+#undef CARRIER
+#undef SECRET
+enum { CARRIERS = sizeof(carriers) / sizeof(carriers[0]), SECRETS = sizeof(secrets) / sizeof(secrets[0]) };
+
+/* The lengths of the carriers' namespaces, a bit for each: nearly every other namespace differs by its length already. */
+#define SECRET(element, ns, where, name, what)
+#define CARRIER(kinds, ns) | ((kinds) & KIND ? UINT64_C(1) << (sizeof(ns) - 1) : 0)
+static const uint64_t lengths[] = {
+#define KIND K(MESSAGE)
+    [STANZA_MESSAGE] = 0
+#include "tables/secrets.def"
+#undef KIND
+#define KIND K(PRESENCE)
+    , [STANZA_PRESENCE] = 0
+#include "tables/secrets.def"
+#undef KIND
+#define KIND K(IQ)
+    , [STANZA_IQ] = 0
+#include "tables/secrets.def"
+#undef KIND
+};
+#undef CARRIER
+#undef SECRET
+
+static bool is_carrier(enum stanza_kind kind, struct str ns)
+{
+    for (unsigned i = 0; i < CARRIERS; i++)
+        if ((carriers[i].kinds & 1u << kind) != 0 && str_eq(carriers[i].ns, ns)) return true;
+    return false;
+}
 
 static bool may_hold(const struct stanza *s)
 {
-    if (s->kind != STANZA_IQ || s->type != IQ_SET || s->n_children == 0) return false;
-    return str_is(s->children[0].ns, NS_REGISTER) || str_is(s->children[0].ns, NS_COMMANDS);
+    for (unsigned i = 0; i < s->n_children; i++) {
+        struct str ns = s->children[i].ns;
+        if (ns.n < 64 && (lengths[s->kind] & UINT64_C(1) << ns.n) != 0 && is_carrier(s->kind, ns)) return true;
+    }
+    return false;
 }
 
-static bool is_secret(const struct xml_node *n)
+/* The row of an element that is a secret; SECRETS: it is none. */
+static unsigned secret_of(const struct xml_node *n)
 {
-    if (n->name.p == NULL) return false;
-    if (str_is(n->name, "password")) return str_is(n->ns, NS_REGISTER);
-    if (!str_is(n->name, "field") || !str_is(n->ns, NS_DATA)) return false;
-    struct str var = xml_node_attr(n, "var");
-    return str_is(var, "password") || str_is(var, "password-verify") || str_is(var, "old_password");
+    unsigned i = 0;
+    for (; i < SECRETS && n->name.p != NULL; i++) {
+        const struct secret *r = &secrets[i];
+        if (!str_is(n->name, r->element) || !str_is(n->ns, r->ns)) continue;
+        if (r->place == TEXT || (r->place == ATTRIBUTE && xml_node_attr(n, r->name).p != NULL)) return i;
+        if (r->place == VALUE && str_is(xml_node_attr(n, "var"), r->name)) return i;
+    }
+    return SECRETS;
 }
 
-/* The next node in document order; below: also into this one's children. */
-static struct xml_node *following(struct xml_node *n, bool below)
+static struct xml_node *following(const struct xml_node *n)
 {
-    if (below && n->first != NULL) return n->first;
+    if (n->first != NULL) return n->first;
     while (n != NULL && n->next == NULL) n = n->parent;
     return n != NULL ? n->next : NULL;
 }
 
-static struct xml_node *next_secret(struct xml_node *n, bool below)
+/* The next secret in document order and its row; only: of that row. */
+static struct xml_node *next_secret(const struct xml_node *after, unsigned *row, unsigned only)
 {
-    for (n = following(n, below); n != NULL; n = following(n, true))
-        if (is_secret(n)) return n;
+    for (struct xml_node *n = following(after); n != NULL; n = following(n)) {
+        *row = secret_of(n);
+        if (*row < SECRETS && (only == SECRETS || only == *row)) return n;
+    }
     return NULL;
 }
 
-static bool is_blank(struct arena *a, const struct xml_node *n)
+static bool is_value(const struct xml_node *n) { return str_is(n->name, "value") && str_is(n->ns, "jabber:x:data"); }
+
+static bool is_blank(struct arena *a, const struct xml_node *n, const struct secret *r)
 {
-    const struct xml_node *value = str_is(n->name, "field") ? xml_node_child(n, "value", NULL) : n;
-    return value == NULL || xml_node_text(a, value).n == 0;
+    if (r->place == ATTRIBUTE) return xml_node_attr(n, r->name).n == 0;
+    if (r->place == TEXT) return xml_node_text(a, n).n == 0;
+    for (const struct xml_node *child = n->first; child != NULL; child = child->next)
+        if (child->name.p != NULL && is_value(child) && xml_node_text(a, child).n > 0) return false;
+    return true;
+}
+
+/* Takes its values from a field and puts those of another one there; NULL: none. */
+static void set_values(struct xml_node *field, struct xml_node *from)
+{
+    struct xml_node *all[2] = {field->first, from != NULL ? from->first : NULL};
+    field->first = field->last = NULL;
+    for (unsigned i = 0; i < 2; i++) {
+        for (struct xml_node *n = all[i], *next; n != NULL; n = next) {
+            next = n->next;
+            bool value = n->name.p != NULL && is_value(n);
+            if (value != (i == 1)) continue;
+            n->next = NULL;
+            n->parent = field;
+            if (field->last != NULL) field->last->next = n;
+            if (field->last == NULL) field->first = n;
+            field->last = n;
+        }
+    }
+}
+
+/* Both are in trees of this arena; from is of no use afterwards. NULL: blank. */
+static void set_secret(struct arena *a, struct xml_node *n, const struct secret *r, struct xml_node *from)
+{
+    if (r->place == ATTRIBUTE) {
+        xml_node_set(a, n, r->name, from != NULL ? xml_node_attr(from, r->name) : STR(""));
+    } else if (r->place == VALUE) {
+        set_values(n, from);
+    } else {
+        struct str text = from != NULL ? xml_node_text(a, from) : STR_NONE;
+        n->first = n->last = NULL;
+        if (text.n > 0) xml_node_add_text(a, n, text);
+    }
 }
 
 static struct stanza *with_tree(const struct stanza *s, const struct xml_node *root)
@@ -60,9 +159,10 @@ struct stanza *secret_blank(const struct stanza *s)
     struct arena *a = arena_new(0);
     struct xml_node *root = stanza_tree(s, NULL, a, &err);
     struct stanza *blank = NULL;
+    unsigned row;
     bool found = false;
-    for (struct xml_node *n = root != NULL ? next_secret(root, true) : NULL; n != NULL; n = next_secret(n, false)) {
-        n->first = n->last = NULL;
+    for (struct xml_node *n = root != NULL ? next_secret(root, &row, SECRETS) : NULL; n != NULL; n = next_secret(n, &row, SECRETS)) {
+        set_secret(a, n, &secrets[row], NULL);
         found = true;
     }
     if (found) blank = with_tree(s, root);
@@ -70,31 +170,40 @@ struct stanza *secret_blank(const struct stanza *s)
     return blank;
 }
 
-/* The secret of the same name and field as this one. */
-static const struct xml_node *same_secret(struct xml_node *root, const struct xml_node *n)
+static void count_secrets(const struct xml_node *root, unsigned counts[SECRETS])
 {
-    struct str var = xml_node_attr(n, "var");
-    for (struct xml_node *o = next_secret(root, true); o != NULL; o = next_secret(o, false)) {
-        struct str other = xml_node_attr(o, "var");
-        if (str_eq(o->name, n->name) && (var.p != NULL) == (other.p != NULL) && (var.p == NULL || str_eq(var, other))) return o;
+    unsigned row;
+    memset(counts, 0, SECRETS * sizeof(*counts));
+    for (const struct xml_node *n = root; (n = next_secret(n, &row, SECRETS)) != NULL;) counts[row]++;
+}
+
+/* false: there was nothing to restore */
+static bool restore_all(struct arena *a, struct xml_node *old, struct xml_node *root)
+{
+    unsigned had[SECRETS], has[SECRETS], row, ignored;
+    struct xml_node *at[SECRETS]; /* in the old tree, how far each row has come */
+    count_secrets(old, had);
+    count_secrets(root, has);
+    bool any = false;
+    for (unsigned i = 0; i < SECRETS; i++) at[i] = old;
+    for (struct xml_node *n = root; (n = next_secret(n, &row, SECRETS)) != NULL;) {
+        if (had[row] != has[row]) continue;
+        struct xml_node *known = at[row] = next_secret(at[row], &ignored, row);
+        if (!is_blank(a, n, &secrets[row])) continue;
+        set_secret(a, n, &secrets[row], known);
+        any = true;
     }
-    return NULL;
+    return any;
 }
 
 struct stanza *secret_restore(const struct stanza *original, const struct stanza *changed)
 {
-    if (!may_hold(changed)) return stanza_ref(changed);
+    if (original == NULL || !may_hold(original) || !may_hold(changed)) return stanza_ref(changed);
     struct err err;
     struct arena *a = arena_new(0);
     struct xml_node *old = stanza_tree(original, NULL, a, &err), *root = stanza_tree(changed, NULL, a, &err);
     struct stanza *restored = NULL;
-    for (struct xml_node *n = old != NULL && root != NULL ? next_secret(root, true) : NULL; n != NULL; n = next_secret(n, false)) {
-        const struct xml_node *known = is_blank(a, n) ? same_secret(old, n) : NULL;
-        if (known == NULL) continue;
-        n->first = known->first; /* both trees live in this arena */
-        n->last = known->last;
-    }
-    if (root != NULL) restored = with_tree(changed, root);
+    if (old != NULL && root != NULL && restore_all(a, old, root)) restored = with_tree(changed, root);
     arena_free(a);
     return restored != NULL ? restored : stanza_ref(changed);
 }

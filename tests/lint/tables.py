@@ -241,6 +241,22 @@ def events_page(found):
     return page
 
 
+# secrets
+
+SECRET_COLUMNS = ('element', 'ns', 'where', 'name', 'what')
+
+
+def secrets_page(found):
+    refuse_doubles('secrets.def', found, 'element', 'ns', 'name')
+    page = '# Secrets\n\n' + NOTE.format(table='secrets.def')
+    page += ('What no compliance server ever sees. An event shows that it is there, and shows it blank. In a PASS with a stanza, one that is left blank '
+             'becomes again what it was; one that is removed stays removed, and one that is set to something stays set to that.\n\n')
+    where = {'TEXT': lambda r: f'<{r["element"]}/>', 'ATTRIBUTE': lambda r: f'<{r["element"]} {r["name"]}=""/>',
+             'VALUE': lambda r: f'<field var="{r["name"]}"/>'}
+    return page + markdown_table(('Secret', 'Namespace', 'What it is'),
+                                 [('`' + where[r['where']](r) + '`', code_cell(r['ns']), cell(r['what'])) for r in found])
+
+
 # commands
 
 SWITCH_COLUMNS = ('id', 'scope', 'name', 'value', 'help')
@@ -336,6 +352,7 @@ TABLES = [
     ('metrics.def', 'METRIC', METRIC_COLUMNS, ('id',), [('docs/metrics.md', metrics_page)]),
     ('alarms.def', 'ALARM', ALARM_COLUMNS, ('id',), [('docs/alarms.md', alarms_page)]),
     ('events.def', 'EVENT', EVENT_COLUMNS, ('name',), [('docs/events.md', events_page)]),
+    ('secrets.def', 'SECRET', SECRET_COLUMNS, ('element', 'ns', 'name'), [('docs/secrets.md', secrets_page)]),
 ]
 
 
