@@ -12,6 +12,8 @@ enum incoming_step {
     IN_SERVER_ASKED, /* e_SERVER, at the head of the lane */
     IN_EFFECTS,
     IN_FLUSH_WAIT,
+    IN_PRIMARY_ASKED, /* e_PRISESSION */
+    IN_PRIMARY_TURN, /* refused there: waits for its turn */
     IN_ASKED, /* es_IN of each chosen session */
     IN_TURN,
     IN_OFFLINE_ASKED,
@@ -20,6 +22,13 @@ enum incoming_step {
     IN_KEEPING, /* in the store before the sessions get it */
     IN_CARBONS, /* done but for the other sessions' copies */
     IN_DONE,
+};
+/* The stages of its lane entry, so that the same is asked at the same stage whatever way a stanza takes: the es_IN of one is not asked before the way of
+ * those ahead is known. What is asked again, or after that, is at later ones. */
+enum incoming_stage {
+    AT_DELIVER = 1,
+    AT_WAY, /* e_SERVER, e_PRISESSION: what decides to whom it goes */
+    AT_END, /* es_IN, e_OFFLINE, what a feature lets be asked */
 };
 struct incoming {
     struct list node; /* in jsm->incoming */
@@ -37,13 +46,16 @@ struct incoming {
     bool fx_used;
     bool returned; /* to its sender, at shutdown: nothing comes of it any more */
     bool looked_again; /* e_OFFLINE has passed already */
+    bool primary_asked; /* e_PRISESSION was raised: once for each stanza */
+    bool alone; /* the primary session is the only one that it is for */
+    char *primary; /* the full JID that an answer named; NULL: none */
     bool behind; /* it is stored since earlier ones of its sender are, though there is a session for it */
     bool anew; /* a session was sent it already and never acknowledged it */
     uint64_t came_wall_ms; /* of one delivered anew: when it came first; 0: now */
     bool stamped; /* it bears a stamp of that */
     struct kept *kept; /* several sessions get it, or the store has it; or NULL */
     bool stays; /* in the store, as it is there */
-    bool rewritten; /* e_OFFLINE made it another than the store has */
+    bool rewritten; /* e_PRISESSION or e_OFFLINE made it another than the store has */
     bool reached; /* some session took it, or was refused it explicitly by HANDLE */
     bool copied; /* other sessions may get a copy (XEP-0280) */
     struct carbons *carbons;
@@ -60,12 +72,20 @@ void incoming_reject(struct incoming *in, const char *condition); /* an error to
 void incoming_refused(struct incoming *in); /* by in->verdict, before any session was asked for; finishes it */
 void incoming_send_back(struct stanza *take_reply); /* to the originator, without an event; NULL: nothing */
 void incoming_ensure_lane(struct incoming *in);
+void incoming_stage(struct incoming *in, enum incoming_stage least); /* on to the next stage, at least this one */
 void incoming_deliveries_clear(struct incoming *in);
 
 /* ---- receive_sessions.c ---- */
 void incoming_choose(struct incoming *in); /* sessions, each of which is asked for by es_IN; or the offline store */
 void incoming_copies_turn(struct incoming *in); /* it is head of its lane, and es_IN is answered */
 void incoming_copy(struct incoming *in, const struct stanza *passed); /* carbon copies of what was let through; not more than once */
+
+/* ---- receive_primary.c ---- */
+/* The choice among several sessions is to be made: e_PRISESSION, where it is due. true: incoming_choose() follows, or a refusal; never before return, but when
+ * nobody is asked: then false. */
+bool incoming_ask_primary(struct incoming *in);
+void incoming_primary_turn(struct incoming *in); /* it is head of its lane, and was refused */
+struct session *incoming_primary(const struct incoming *in); /* the session named, as long as it takes messages; or NULL */
 
 /* ---- receive_offline.c ---- */
 void incoming_nobody_there(struct incoming *in); /* no session takes it: it is stored, returned, or dropped */

@@ -1,6 +1,7 @@
 /* The recipient's side. e_DELIVER and es_IN are asked in lane order without waiting for the stanza ahead to be done; handlers, writes and refusals happen
  * only at the head of the lane.
- * Here: arrival, e_DELIVER, the features of the recipient's side, and every end but one; then receive_sessions.c. */
+ * Here: arrival, e_DELIVER, the features of the recipient's side, and every end but one; then receive_sessions.c, which has receive_primary.c ask
+ * e_PRISESSION in between. */
 #include "jsm/receive.h"
 #include "base/clock.h"
 #include "base/log.h"
@@ -38,6 +39,7 @@ void incoming_finish(struct incoming *in)
     if (in->fx_used) effects_clear(&in->fx);
     incoming_deliveries_clear(in);
     free(in->refused);
+    free(in->primary);
     verdict_clear(&in->verdict);
     stanza_unref(in->stanza);
     list_remove(&in->node);
@@ -66,6 +68,12 @@ void incoming_ensure_lane(struct incoming *in)
 {
     if (in->lane.lane != NULL) return;
     lane_enter(&in->user->receiving, in->stanza->from.bare, &in->lane);
+    lane_stage(&in->lane, in->stage);
+}
+
+void incoming_stage(struct incoming *in, enum incoming_stage least)
+{
+    in->stage = in->stage + 1 > (uint32_t)least ? in->stage + 1 : (uint32_t)least;
     lane_stage(&in->lane, in->stage);
 }
 
@@ -116,7 +124,7 @@ static void incoming_run_row(struct incoming *in)
 {
     in->step = IN_EFFECTS;
     stages_mark(in->stanza->sid, STAGE_FEATURE);
-    lane_stage(&in->lane, ++in->stage);
+    incoming_stage(in, AT_END);
     in->fx_used = true;
     effects_init(&in->fx, in->user, NULL, in->parcel->ticket, in->lane.lane != NULL ? &in->lane : NULL, in->stanza);
     in->fx.done = in_effects_done;
@@ -164,7 +172,7 @@ static void incoming_feature(struct incoming *in)
         return;
     }
     in->step = IN_SERVER_ASKED;
-    lane_stage(&in->lane, ++in->stage);
+    incoming_stage(in, AT_WAY);
     struct question q = {
         .event = EVENT_e_SERVER,
         .subject = in->stanza,
@@ -230,6 +238,8 @@ static void incoming_on_head(struct lane_entry *entry)
     struct incoming *in = CONTAINER_OF(entry, struct incoming, lane);
     if (in->step == IN_DELIVER_TURN)
         deliver_turn(in);
+    else if (in->step == IN_PRIMARY_TURN)
+        incoming_primary_turn(in);
     else if (in->step == IN_TURN)
         incoming_copies_turn(in);
     else if (in->step == IN_OFFLINE_TURN)
@@ -310,7 +320,7 @@ static void incoming_loaded(struct user_wait *wait)
     in->lane.on_head = incoming_on_head;
     if (needs_lane(in)) {
         lane_enter(&in->user->receiving, s->from.bare, &in->lane);
-        lane_stage(&in->lane, in->stage = 1);
+        lane_stage(&in->lane, in->stage = AT_DELIVER);
     }
     struct question q = {
         .event = EVENT_e_DELIVER,
@@ -370,7 +380,7 @@ static void again_loaded(struct user_wait *wait)
     }
     in->lane.on_head = incoming_on_head;
     lane_enter_first(&in->user->receiving, in->stanza->from.bare, &in->lane); /* all others there came after it */
-    lane_stage(&in->lane, in->stage = 1);
+    lane_stage(&in->lane, in->stage = AT_DELIVER);
     incoming_choose(in);
 }
 

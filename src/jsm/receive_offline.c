@@ -31,7 +31,7 @@ void incoming_offline_turn(struct incoming *in)
         incoming_refused(in);
         return;
     }
-    in->rewritten = in->verdict.stanza != in->stanza;
+    in->rewritten = in->rewritten || in->verdict.stanza != in->stanza;
     stanza_unref(in->stanza);
     in->stanza = stanza_ref(in->verdict.stanza);
     verdict_clear(&in->verdict);
@@ -97,7 +97,7 @@ void incoming_store(struct incoming *in)
         return;
     }
     in->step = IN_OFFLINE_ASKED;
-    lane_stage(&in->lane, ++in->stage);
+    incoming_stage(in, AT_END);
     struct question q = {
         .event = EVENT_e_OFFLINE,
         .subject = s,

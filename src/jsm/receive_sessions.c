@@ -20,8 +20,8 @@ static void carbons_done(void *arg)
 /* They hold what was let through (EVENTS.md, refusal rule 6), are asked for without waiting for this stanza's turn, and written after it. */
 void incoming_copy(struct incoming *in, const struct stanza *passed)
 {
-    if (!in->copied || in->carbons != NULL || in->returned) return;
-    lane_stage(&in->lane, ++in->stage);
+    if (!in->copied || in->alone || in->carbons != NULL || in->returned) return;
+    incoming_stage(in, AT_END);
     struct lane_entry *entry = in->lane.lane != NULL ? &in->lane : NULL;
     in->carbons = carbons_ask(in->user, passed, CARBON_RECEIVED, in->deliveries, in->n_deliveries, 0, entry, carbons_done, in);
 }
@@ -67,7 +67,7 @@ static void ask_sessions(struct incoming *in, struct session **chosen, unsigned 
 {
     incoming_deliveries_clear(in);
     in->step = IN_ASKED;
-    lane_stage(&in->lane, ++in->stage);
+    incoming_stage(in, AT_END);
     in->deliveries = n == 1 ? &in->one : x_calloc(n, sizeof(*in->deliveries));
     in->n_deliveries = n;
     in->asking = 1;
@@ -255,16 +255,20 @@ static int best_priority(const struct user *u)
     return best;
 }
 
-static unsigned to_bare(const struct incoming *in, struct session **chosen)
+/* Whom a message to the user goes to, as the event says or else as RFC 6121 does. */
+static unsigned to_bare(struct incoming *in, struct session **chosen)
 {
     const struct stanza *s = in->stanza;
     unsigned n = 0;
     if (s->type == MESSAGE_GROUPCHAT || s->type == MESSAGE_ERROR) return 0;
+    struct session *primary = incoming_primary(in);
+    in->alone = primary != NULL;
+    if (in->alone) chosen[n++] = primary;
     int best = best_priority(in->user);
     LIST_EACH(node, &in->user->sessions)
     {
         struct session *session = CONTAINER_OF(node, struct session, node);
-        if (takes(s, session, best)) chosen[n++] = session;
+        if (!in->alone && takes(s, session, best)) chosen[n++] = session;
     }
     return n;
 }
@@ -311,6 +315,37 @@ static bool another_had_it(struct incoming *in)
     return any;
 }
 
+/* The session it is addressed to; or, when that has gone, whom the user's messages go to: the sender was told that it is accepted, and may be gone. */
+static unsigned choose(struct incoming *in, struct session **chosen, bool *for_user)
+{
+    const struct stanza *s = in->stanza;
+    struct session *exact = jid_is_full(&s->to) ? session_by_resource(in->user, s->to.resource) : NULL;
+    bool there = exact != NULL && exact->state == SESSION_OPEN && session_takes(exact);
+    *for_user = !there && (!jid_is_full(&s->to) || s->type == MESSAGE_CHAT || in->anew);
+    unsigned n = 0;
+    in->alone = false;
+    if (there) chosen[n++] = exact;
+    if (*for_user) n = to_bare(in, chosen);
+    return without_refused(in, chosen, n);
+}
+
+static void go_on_with(struct incoming *in, struct session **chosen, unsigned n, bool for_user)
+{
+    in->behind = n > 0 && is_behind(in, chosen[0]);
+    if (in->behind) {
+        incoming_store(in);
+        return;
+    }
+    if (n > 0 && for_user && incoming_ask_primary(in)) return;
+    if (n > 0 && in->came_wall_ms != 0) stamp(in, true);
+    if (n > 0)
+        ask_sessions(in, chosen, n);
+    else if (in->n_refused > 0)
+        nobody_took_it(in);
+    else
+        incoming_nobody_there(in);
+}
+
 void incoming_choose(struct incoming *in)
 {
     if (in->stamped) stamp(in, false);
@@ -322,29 +357,11 @@ void incoming_choose(struct incoming *in)
         incoming_reject(in, "service-unavailable");
         return;
     }
-    const struct stanza *s = in->stanza;
     if (wait_for_flush(in, flush_over)) return;
-    unsigned n = 0, most = sessions_of(in->user);
+    unsigned most = sessions_of(in->user);
     struct session *few[FEW_SESSIONS], **chosen = most <= FEW_SESSIONS ? few : x_calloc(most, sizeof(*chosen));
-    if (jid_is_full(&s->to)) {
-        struct session *exact = session_by_resource(in->user, s->to.resource);
-        if (exact != NULL && exact->state == SESSION_OPEN && session_takes(exact))
-            chosen[n++] = exact;
-        else if (s->type == MESSAGE_CHAT || in->anew) /* its sender was told that it is accepted, and may be gone: it is for the user now */
-            n = to_bare(in, chosen);
-    } else {
-        n = to_bare(in, chosen);
-    }
-    n = without_refused(in, chosen, n);
-    in->behind = n > 0 && is_behind(in, chosen[0]);
-    if (n > 0 && !in->behind && in->came_wall_ms != 0) stamp(in, true);
-    if (in->behind)
-        incoming_store(in);
-    else if (n > 0)
-        ask_sessions(in, chosen, n);
-    else if (in->n_refused > 0)
-        nobody_took_it(in);
-    else
-        incoming_nobody_there(in);
+    bool for_user;
+    unsigned n = choose(in, chosen, &for_user);
+    go_on_with(in, chosen, n, for_user);
     if (chosen != few) free(chosen);
 }

@@ -13,7 +13,6 @@ from lab import ANSWERS, CATALOGUE, Lab, Outcome, changed_body, expected, raised
 # Events that nothing raises yet. One that begins to be raised fails test_catalogue, until it has a driver below.
 NOT_RAISED = {
     "e_DISCOFEAT": "raised when features are to be changed by compliance servers",
-    "e_PRISESSION": "the choice among several sessions is not yet shown to compliance servers",
     "e_STATS": "counters are not yet sent to compliance servers",
     **{name: "there is no text conferencing yet" for name, row in CATALOGUE.items() if row["service"] == "TC"},
 }
@@ -59,6 +58,32 @@ class Message:
         assert seen.attributes["node"] == "node1.example.com" and seen.attributes["profile"] == "First"
         session = {"es_OUT": lab.romeo.jid, "es_IN": lab.juliet.jid}.get(event)
         assert session is None or seen.attributes.get("session") == session
+
+
+class Primary:
+    """A message to a user with two sessions: e_PRISESSION, before one is chosen. Nobody is named, so both get what passed."""
+
+    def run(self, lab, event, answer, outcome):
+        script, handling, forget, _ = ANSWERS[answer]
+        other = lab.client("juliet", "orchard")
+        lab.begin(script or changed_body, [(event, "message", handling, forget)], [(event, "message", "bounce", False)])
+        identity = lab.romeo.message(lab.juliet.bare, "as written")
+        seen = lab.first.wait(event)
+        got, arrived = lab.fence(lab.romeo, lab.juliet)
+        other.message(other.jid, "the last")
+        also = [m for m in other.until(lambda e: text(e) == "the last") if (text(m) or "").startswith(("as written", "changed"))]
+        other.close()
+        assert [dict(c.attrib) for c in seen[0].candidates] == [{"jid": jid, "priority": "0"} for jid in (lab.juliet.jid, other.jid)]
+        assert "session" not in seen[0].attributes and seen[0].attributes["key"] == "juliet@example.com romeo@example.com"
+        assert seen[0].stanza.get("to") == lab.juliet.bare and seen[0].stanza.get("from") == lab.romeo.jid
+        kept = {"pass": ["as written"], "changed": ["changed"]}.get(outcome.kind, [])
+        assert [text(m) for m in arrived if m.tag.endswith("}message")] == kept and [text(m) for m in also] == kept
+        if outcome.kind == "refuse":
+            the_error(got, lab.juliet.bare, outcome, identity)
+        else:
+            assert got == []
+        lab.juliet.got.clear()
+        return seen
 
 
 class Offline:
@@ -218,7 +243,7 @@ class End:
         return passed_with(event, "<presence xmlns='jabber:client' type='unavailable' from='nurse@example.com/kitchen'><status>changed</status></presence>")
 
 
-DRIVERS = {"e_AUTH": Auth(), "e_REGISTER": Register(), "e_SESSION": Session(), "es_OUT": Message(), "e_SERVER": Server(), "e_DELIVER": Message(), "e_OFFLINE": Offline(), "es_IN": Message(),
+DRIVERS = {"e_AUTH": Auth(), "e_REGISTER": Register(), "e_SESSION": Session(), "es_OUT": Message(), "e_SERVER": Server(), "e_DELIVER": Message(), "e_PRISESSION": Primary(), "e_OFFLINE": Offline(), "es_IN": Message(),
            "es_END": End()}
 
 
@@ -289,9 +314,6 @@ def test_nothing_else_is_raised(lab):
     rows = [(name, "all" if CATALOGUE[name]["service"] == "JSM" else None, "pass", True) for name in NOT_RAISED]
     lab.begin(ANSWERS["pass"][0], rows)
     other = lab.client("juliet", "kitchen")
-    lab.romeo.message(lab.juliet.bare, "to two sessions")
-    lab.juliet.next_message(body="to two sessions")
-    other.next_message(body="to two sessions")
     for to in ("example.com", lab.juliet.bare, None):
         lab.romeo.iq("get", "<query xmlns='http://jabber.org/protocol/disco#info'/>", to=to)
     lab.romeo.iq("get", "<query xmlns='jabber:iq:register'/>", to="example.com")

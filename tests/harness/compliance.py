@@ -24,6 +24,11 @@ class Event:
         self.stanza = forwarded[0] if forwarded is not None and len(forwarded) else None
 
     @property
+    def candidates(self):
+        """e_PRISESSION: the sessions to choose from."""
+        return self.element.findall(EB + "session")
+
+    @property
     def body(self):
         body = self.stanza.find("{jabber:client}body") if self.stanza is not None else None
         return body.text if body is not None else None
@@ -39,6 +44,12 @@ def passed(event):
 
 def passed_with(event, stanza):
     return f"<iq type='result' id='{event.iq_id}' from='{event.iq_to}' to='{event.iq_from}'><pass xmlns='urn:signet:event-broker:0'>{stanza}</pass></iq>"
+
+
+def passed_to(event, session, stanza=""):
+    """e_PRISESSION: names the primary session."""
+    return (f"<iq type='result' id='{event.iq_id}' from='{event.iq_to}' to='{event.iq_from}'>"
+            f"<pass xmlns='urn:signet:event-broker:0' session='{session}'>{stanza}</pass></iq>")
 
 
 def handled(event, reply=""):

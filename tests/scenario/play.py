@@ -10,7 +10,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
 
 import pattern
 from harness.client import Closed
-from harness.compliance import handled, passed, passed_with, refused
+from harness.compliance import handled, passed, passed_to, passed_with, refused
 from script import Script, ScriptError
 from stage import STREAM_ERROR, Stage
 
@@ -257,6 +257,15 @@ class Play:
         if label:
             observer.named[label] = came
 
+    def may_choose(self, step, name):
+        observer = self.observer(name)
+        if observer.last is None:
+            raise Failed(f"{name} was not asked anything")
+        wanted = [e.attrib for e in self.patterns(step)]
+        named = [e.attrib for e in observer.last.candidates]
+        if wanted != named:
+            raise Failed(f"the sessions named, in this order, are {named or 'none'}")
+
     def asked_nothing(self, step, name):
         self.stage.settle()
         inbox = self.observer(name).inbox
@@ -280,11 +289,13 @@ class Play:
             return passed_with(event, with_ns)
         if answer in ("HANDLE", "HANDLE with:"):
             return handled(event, with_ns)
+        if words[:2] == ["PASS", "to"] and len(words) == (4 if block else 3):
+            return passed_to(event, words[2], with_ns)
         if words[0] == "error" and len(words) == 2:
             return refused(event, words[1], block)
         if answer == "nothing":
             return None
-        raise Failed(f"'{answer}' is no answer; there are PASS, PASS with:, HANDLE, HANDLE with:, error CONDITION, nothing")
+        raise Failed(f"'{answer}' is no answer; there are PASS, PASS with:, PASS to SESSION, HANDLE, HANDLE with:, error CONDITION, nothing")
 
     def passes_everything(self, step, name):
         observer = self.observer(name)
@@ -355,7 +366,7 @@ HEADER = "<?xml version='1.0'?><stream:stream to='{domain}' version='1.0' xmlns=
 
 def form(text):
     """'NAME sends:' and the like as a regular expression."""
-    kinds = {"NAME": r"(?P<name>[\w' ]+?)", "CONDITION": r"(?P<condition>[a-z-]+)", "EVENT": r"(?P<event>\w+)", "ANSWER": r"(?P<answer>[A-Za-z: -]+)",
+    kinds = {"NAME": r"(?P<name>[\w' ]+?)", "CONDITION": r"(?P<condition>[a-z-]+)", "EVENT": r"(?P<event>\w+)", "ANSWER": r"(?P<answer>[\w:@./ -]+)",
              "SESSION": r"(?P<session>\S+?)", "LABEL": r"(?P<label>\w+)", "ALSO": r"(?P<also> also)?"}
     return re.compile(re.sub("|".join(kinds), lambda m: kinds[m[0]], text))
 
@@ -388,6 +399,7 @@ STEPS = [(form(text), method) for text, method in (
     ("NAME's roster is:", Play.roster_is),
     ("NAME is asked nothing", Play.asked_nothing),
     (r"NAME isALSO asked EVENT(?: for SESSION)?(?P<again> again)?(?: \(LABEL\))?:?", Play.is_asked),
+    ("NAME may choose from:", Play.may_choose),
     ("NAME passes everything", Play.passes_everything),
     ("NAME asks again", Play.asks_again),
     (r"NAME answers (?:LABEL with )?ANSWER", Play.answers),

@@ -112,7 +112,7 @@ static void check_written(struct event *e, uint64_t number, uint64_t hold, const
 static void test_events_are_as_documented(void **state)
 {
     (void)state;
-    const struct event_candidate candidates[] = {{STR("juliet@example.com/chamber"), 5}, {STR("juliet@example.com/orchard"), -1}};
+    const struct event_candidate candidates[] = {{STR("juliet@example.com/chamber"), 5}, {STR("juliet@example.com/orchard"), 0}};
     struct event e = {.id = EVENT_es_OUT, .seq = 0x1f3, .subject = subject(), .key = STR("juliet@example.com romeo@example.com")};
     assert_int_equal(clock_parse_stamp("2026-11-22T14:34:00.123Z", &e.wall_ms), 0);
     e.session = STR("romeo@example.com/balcony");
