@@ -27,7 +27,7 @@ static const struct {
 };
 
 static const char *const event_names[] = {
-#define EVENT(name, service, subject, key, kinds, answers, refusable, raised) #name,
+#define EVENT(name, ...) #name,
 #include "tables/events.def"
 #undef EVENT
 };

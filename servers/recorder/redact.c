@@ -16,7 +16,7 @@ struct redact {
 static const struct {
     const char *name, *answers;
 } event_rows[] = {
-#define EVENT(name, service, subject, key, kinds, answers, refusable, raised) {#name, #answers},
+#define EVENT(name, service, subject, key, kinds, answers, ...) {#name, #answers},
 #include "tables/events.def"
 #undef EVENT
 };

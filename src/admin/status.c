@@ -38,13 +38,15 @@ static int status(struct request *rq, struct err *err)
 static int catalogue(struct request *rq, struct err *err)
 {
     (void)err;
-    static const char *const answers[] = {"any", "pass", "pass-unmodified", "pass-empty", "none"};
+    static const char *const answers[] = {"any", "pass", "pass-unmodified", "pass-empty", "none"}, *const keys[] = {"pair", "user", "room"};
+    static const char *const system_rows[] = {"", "pass", "bounce", "messages, bounce"};
     json_t *list = json_array();
     for (int i = 0; i < EVENT_COUNT; i++) {
         const struct event_row *row = &event_catalogue[i];
-        json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:s, s:b, s:s, s:s}", "name", row->name, "service", row->service == SERVICE_JSM ? "JSM" : "TC", "packets",
-                                              row->service == SERVICE_JSM ? packet_type_name(row->kinds) : "", "answers", answers[row->answers], "refusable",
-                                              row->refusable, "subject", row->subject, "raised", row->raised));
+        json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:s, s:b, s:s, s:s, s:s, s:s, s:s}", "name", row->name, "service",
+                                              row->service == SERVICE_JSM ? "JSM" : "TC", "packets", row->service == SERVICE_JSM ? packet_type_name(row->kinds) : "",
+                                              "answers", answers[row->answers], "refusable", row->refusable, "refused", row->refused, "key", keys[row->key],
+                                              "system_profile", system_rows[row->system], "subject", row->subject, "raised", row->raised));
     }
     rq->out = json_pack("{s:o}", "events", list);
     return 0;

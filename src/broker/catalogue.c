@@ -3,8 +3,8 @@
 #include <string.h>
 
 const struct event_row event_catalogue[EVENT_COUNT] = {
-#define EVENT(name, service, subject, key, kinds, answers, refusable, raised) \
-    [EVENT_##name] = {#name, SERVICE_##service, subject, KEY_##key, kinds, ANSWERS_##answers, refusable, raised},
+#define EVENT(name, service, subject, key, kinds, answers, refusable, system, raised, refused) \
+    [EVENT_##name] = {#name, SERVICE_##service, subject, KEY_##key, kinds, ANSWERS_##answers, refusable, SYSTEM_##system, raised, refused},
 #include "tables/events.def"
 #undef EVENT
 };

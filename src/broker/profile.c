@@ -16,18 +16,6 @@ enum { NAME_MAX_BYTES = 128, LABEL_MAX = 63, HOST_MAX = 255, TEXT_MAX = 1024 };
 
 /* ---- the whole ---- */
 
-static const struct profile_row system_rows[] = {
-    {EVENT_e_SESSION, PACKET_ALL, false, false},
-    {EVENT_es_END, PACKET_ALL, false, false},
-    {EVENT_es_IN, PACKET_MESSAGE, true, false},
-    {EVENT_es_OUT, PACKET_MESSAGE, true, false},
-    {EVENT_onBeforeInvite, PACKET_ALL, true, false},
-    {EVENT_onBeforeJoin, PACKET_ALL, true, false},
-    {EVENT_onBeforeRoomCreate, PACKET_ALL, true, false},
-    {EVENT_onBeforeSend, PACKET_ALL, true, false},
-    {EVENT_onLeave, PACKET_ALL, false, false},
-};
-
 static void *grown(void *array, unsigned *n, size_t size)
 {
     char *p = x_realloc(array, (*n + 1) * size);
@@ -65,7 +53,12 @@ void profile_make_system(struct compliance_profile *p)
     p->name = x_strdup(SYSTEM_PROFILE);
     p->description = x_strdup("Logins, logouts, instant messages and chat rooms. Built in: it cannot be changed or deleted.");
     p->read_only = true;
-    for (unsigned i = 0; i < sizeof(system_rows) / sizeof(system_rows[0]); i++) profile_add_row(p, &system_rows[i]);
+    for (unsigned i = 0; i < EVENT_COUNT; i++) {
+        enum event_system system = event_catalogue[i].system;
+        struct profile_row row = {
+            .event = (enum event_id)i, .packets = system == SYSTEM_BOUNCE_MESSAGES ? PACKET_MESSAGE : PACKET_ALL, .bounce = system != SYSTEM_PASS};
+        if (system != SYSTEM_NO) profile_add_row(p, &row);
+    }
 }
 
 void profile_clear(struct compliance_profile *p)

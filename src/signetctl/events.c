@@ -27,18 +27,67 @@ static void print_catalogue(const json_t *answer)
 
 enum outcome events_list(const struct invocation *in, struct err *err) { return api_show(in, x_strdup("/v1/events"), print_catalogue, err); }
 
+/* The row of the catalogue, borrowed from it; NULL: fails with outcome, which tells. */
+static const json_t *event_named(const json_t *catalogue, const char *name, enum outcome outcome, enum outcome *rc, struct err *err)
+{
+    size_t i;
+    json_t *event;
+    json_array_foreach (json_object_get(catalogue, "events"), i, event)
+        if (strcmp(json_text(event, "name"), name) == 0) return event;
+    *rc = fail(outcome, err, "there is no event '%.64s'; signetctl events list names them", name);
+    return NULL;
+}
+
+/* A word of the catalogue in words for people; what is not in the list stays as it is. */
+static const char *in_words(const char *const list[][2], const char *word)
+{
+    for (; (*list)[0] != NULL; list++)
+        if (strcmp((*list)[0], word) == 0) return (*list)[1];
+    return word;
+}
+
+static void print_facts(const json_t *event)
+{
+    static const char *const answers[][2] = {{"any", "PASS, PASS with a changed stanza, HANDLE, error"}, {"pass", "PASS; a stanza in it is ignored"},
+        {"pass-unmodified", "PASS, empty or with the stanza unchanged"}, {"pass-empty", "PASS with nothing in it"}, {"none", "none is waited for"}, {NULL}};
+    static const char *const keys[][2] = {{"pair", "the two bare JIDs, or the room"}, {"user", "the user's bare JID"}, {"room", "the room"}, {NULL}};
+    static const char *const system_rows[][2] = {{"", "no"}, {"pass", "yes, Handling pass"}, {"bounce", "yes, Handling bounce"},
+        {"messages, bounce", "yes, for messages, Handling bounce"}, {NULL}};
+    struct table t = {0};
+    table_fact(&t, "event", json_text(event, "name"));
+    table_fact(&t, "service", json_text(event, "service"));
+    table_fact(&t, "when", json_text(event, "raised"));
+    table_fact(&t, "carries", json_text(event, "subject"));
+    if (*json_text(event, "packets") != '\0') table_fact(&t, "packet types", json_text(event, "packets"));
+    table_fact(&t, "answers", in_words(answers, json_text(event, "answers")));
+    bool refusable = json_is_true(json_object_get(event, "refusable"));
+    table_fact(&t, "can be stopped", refusable ? "yes" : "no: everything but PASS counts as PASS, with an alarm");
+    if (refusable) table_fact(&t, "when stopped", json_text(event, "refused"));
+    table_fact(&t, "balanced by", in_words(keys, json_text(event, "key")));
+    table_fact(&t, "in SystemDefaultComplianceProfile", in_words(system_rows, json_text(event, "system_profile")));
+    table_print(&t);
+}
+
+enum outcome events_show(const struct invocation *in, struct err *err)
+{
+    json_t *answer = NULL;
+    enum outcome rc = api_call("GET", "/v1/events", NULL, &answer, err);
+    const json_t *event = rc == OUTCOME_OK ? event_named(answer, in->args[0], OUTCOME_REFUSED, &rc, err) : NULL;
+    if (event != NULL && (in->given & OPT_JSON) != 0)
+        json_print(event, JSON_INDENT(2));
+    else if (event != NULL)
+        print_facts(event);
+    json_decref(answer);
+    return rc;
+}
+
 /* A name that does not exist would be waited for forever. */
 static enum outcome check_names(const struct invocation *in, struct err *err)
 {
-    json_t *answer = NULL, *event;
-    size_t at;
+    json_t *answer = NULL;
     if (in->n_events == 0) return OUTCOME_OK;
     enum outcome rc = api_call("GET", "/v1/events", NULL, &answer, err);
-    for (unsigned i = 0; rc == OUTCOME_OK && i < in->n_events; i++) {
-        bool known = false;
-        json_array_foreach (json_object_get(answer, "events"), at, event) known |= strcmp(json_text(event, "name"), in->events[i]) == 0;
-        if (!known) rc = fail(OUTCOME_USAGE, err, "there is no event '%.64s'; signetctl events list names them", in->events[i]);
-    }
+    for (unsigned i = 0; rc == OUTCOME_OK && i < in->n_events; i++) (void)event_named(answer, in->events[i], OUTCOME_USAGE, &rc, err);
     json_decref(answer);
     return rc;
 }
@@ -63,7 +112,7 @@ static void print_event(const struct invocation *in, const json_t *event)
     struct buf line = {0};
     buf_addf(&line, "%s  %-25s  ", json_text(event, "time"), json_text(event, "event"));
     if (*verdict == '\0')
-        buf_addf(&line, "%-24s", "raised");
+        buf_addf(&line, "%-24s", *json_text(event, "id") != '\0' ? "raised" : "asked of nobody"); /* no profile lists it: no event was made */
     else
         buf_addf(&line, "%-11s %9.1f ms", verdict, (double)json_number(event, "took_us") / 1000.0);
     buf_addf(&line, "  %s  %s  stanza %s  event %s", *json_text(event, "component") != '\0' ? json_text(event, "component") : "-",

@@ -11,7 +11,7 @@ from harness.service import SLOW, Service
 
 TIMEOUT_MS = 400 if SLOW <= 1 else 900
 SOURCE = pathlib.Path(__file__).parents[2]
-ROW = re.compile(r'^EVENT\((\w+), (\w+), "(?:[^"\\]|\\.)*", (\w+), (\w+), (\w+), ([01]), "', re.MULTILINE)
+ROW = re.compile(r'^EVENT\((\w+), (\w+), "(?:[^"\\]|\\.)*", (\w+), (\w+), (\w+), ([01]), \w+, "', re.MULTILINE)
 CATALOGUE = {name: {"service": service, "key": key, "kinds": kinds, "answers": answers, "refusable": refusable == "1"}
              for name, service, key, kinds, answers, refusable in ROW.findall((SOURCE / "src/tables/events.def").read_text())}
 

@@ -212,32 +212,49 @@ def alarms_page(found):
 
 # events
 
-EVENT_COLUMNS = ('name', 'service', 'subject', 'key', 'kinds', 'answers', 'refusable', 'raised')
+EVENT_COLUMNS = ('name', 'service', 'subject', 'key', 'kinds', 'answers', 'refusable', 'system', 'raised', 'refused')
 ANSWERS = {
-    'ANY': 'PASS, PASS with the stanza changed, HANDLE, error',
+    'ANY': 'PASS, PASS with a changed stanza, HANDLE, error',
     'PASS': 'PASS; a stanza in it is ignored',
-    'PASS_UNMODIFIED': 'PASS, also with the stanza unchanged',
+    'PASS_UNMODIFIED': 'PASS, empty or with the stanza unchanged',
     'PASS_EMPTY': 'PASS with nothing in it',
     'NONE': 'none is waited for',
 }
-KEYS = {'PAIR': 'the pair of bare JIDs', 'USER': "the user's bare JID", 'ROOM': 'the room'}
+KEYS = {'PAIR': 'the two bare JIDs, or the room', 'USER': "the user's bare JID", 'ROOM': 'the room'}
 SERVICES = {'JSM': 'Session manager (JSM)', 'TC': 'Text conferencing (TC)'}
+SYSTEM = {'NO': '', 'PASS': 'pass', 'BOUNCE': 'bounce', 'BOUNCE_MESSAGES': 'bounce, messages only'}
+EVENTS_HEAD = """What compliance servers can be asked about; a compliance profile is a choice of these. `signetctl events list` shows them, `signetctl events show EVENT`
+explains one, `signetctl events watch` shows them as they happen. How they look on the wire: [protocol.md](protocol.md#events). How to choose:
+[compliance.md](compliance.md#step-3-profiles).
+
+- *Packet types*: what a row of a JSM event can choose among. A row for another type is saved with a warning: it never matches. TC events have none.
+- *Answers*: those the event allows; any other is [invalid](protocol.md#answers).
+- *When stopped*: what comes of HANDLE, of an error or silence with Handling bounce, and of bounce together with Fire and Forget. Where *who is told depends on
+  its kind*, [this table](compliance.md#what-users-see) says who. An event without this line cannot be stopped: whatever comes or does not come counts as PASS,
+  with an alarm, and nobody waits for longer than the event's timeout.
+- *Balanced by*: of several compliance servers with one profile, the one that is asked. When an address of the stanza is a room's, it is always the room.
+- *SystemDefaultComplianceProfile*: the Handling of its row, for the events that stand in it.
+"""
+
+
+def event_section(e):
+    kinds = [k.strip() for k in e['kinds'].replace('PACKET_', '').lower().split('|')]
+    facts = [('When', e['raised']), ('Carries', e['subject'])]
+    if e['service'] == 'JSM':
+        facts.append(('Packet types', 'iq, message, presence, subscription' if kinds == ['all'] else ', '.join(kinds)))
+    facts += [('Answers', ANSWERS[e['answers']]), ('When stopped', e['refused']), ('Balanced by', KEYS[e['key']]), ('SystemDefaultComplianceProfile', SYSTEM[e['system']])]
+    return f'\n### {e["name"]}\n\n' + ''.join(f'- *{name}*: {cell(text)}\n' for name, text in facts if text)
 
 
 def events_page(found):
     refuse_doubles('events.def', found, 'name')
-    page = '# Events\n\n' + NOTE.format(table='events.def')
-    page += ('What compliance servers are asked about. *Can stop it*: another answer than PASS stops what is about to happen; else everything but '
-             'PASS counts as PASS, with an alarm. *Balanced by*: events of one such key go to the same one of several equal compliance servers.\n')
+    page = '# Events\n\n' + NOTE.format(table='events.def') + EVENTS_HEAD
     for service, events in grouped(found, 'service').items():
-        page += f'\n## {SERVICES.get(service, service)}\n\n'
-        body = []
+        page += f'\n## {SERVICES.get(service, service)}\n'
         for e in events:
-            kinds = [k.strip() for k in e['kinds'].replace('PACKET_', '').lower().split('|')]
-            types = 'all' if kinds == ['all'] else ', '.join(kinds)
-            body.append((code_cell(e['name']), cell(e['raised']), cell(e['subject']), types if service == 'JSM' else '', ANSWERS.get(e['answers'], e['answers']),
-                         'yes' if e['refusable'] == '1' else 'no', KEYS.get(e['key'], e['key'])))
-        page += markdown_table(('Event', 'When', 'Carries', 'Packet types', 'Answers', 'Can stop it', 'Balanced by'), body)
+            if (e['refusable'] == '1') != (e['refused'] != ''):
+                raise TableError(f'src/tables/events.def:{e["line"]}: an event that is refusable says what refusal does, another does not')
+            page += event_section(e)
     return page
 
 

@@ -3,7 +3,8 @@ it names exists, the man pages render.
 
 A fenced block of ```sh is one script, run by bash in a folder that looks like the repository after ./run: build/ is the build under test, var/ has the
 recorder's database and the passwords. A comment before a block says more:  <!-- file: NAME -->  keep the block (of any language) under this name;
-<!-- shows: WORDS -->  these words come out;  <!-- goes on -->  it runs until interrupted."""
+<!-- shows: WORDS -->  these words come out;  <!-- never: WORDS -->  and these do not;  <!-- goes on -->  it runs until interrupted.
+docs/compliance.md, which begins with nothing configured, has a service of its own."""
 import os
 import pathlib
 import re
@@ -36,7 +37,8 @@ NOT_RUN = {
 # What goes on until it is interrupted, by its first words, in the manuals, which have no place for a mark.
 GOES_ON = ("signet-recorder serve", "signet-recorder tail", "signetctl events watch")
 # The fixed names of the pages, and what they are here.
-PORTS = ("5222", "5275", "7999", "7801")
+PORTS = ("5222", "5275", "7999", "7998", "7801")
+GUIDE = ROOT / "docs" / "compliance.md"
 
 FENCE = re.compile(r"((?:^<!--[^\n]*-->\n)*)^```(\w*)\n(.*?)^```$", re.M | re.S)
 MARK = re.compile(r"<!-- ([a-z ]+?)(?:: (.*?))? -->")
@@ -75,23 +77,32 @@ BLOCKS = [b for p in PAGES for b in blocks_of_page(p)] + [b for p in MANUALS for
 
 class World:
     """A service as ./run makes it, and a folder for each page."""
+    domains, node = "localhost example.com", "demo.localhost"
 
     def __init__(self, folder):
         self.folder, self.lasting, self.out = folder, [], {}
-        self.service = Service(domains="localhost example.com", node="demo.localhost")
+        self.service = Service(domains=self.domains, node=self.node)
         self.service.user("romeo", "juliet")
-        self.recorder = Recorder(self.service).assign()
         self.juliet = Client(self.service, "juliet", "garden")
-        self.ports = {"5222": self.service.port, "5275": self.service.port_component, "7999": free_port(), "7801": free_port()}
+        self.ports = {"5222": self.service.port, "5275": self.service.port_component, **{p: free_port() for p in ("7999", "7998", "7801")}}
+        self.recorder = self.begin()
+
+    def begin(self):
+        return Recorder(self.service).assign()
+
+    def files(self):
+        """What lies in the folder, and what it leads to; and the files with a password."""
+        return ({"build": BUILD, "sdk": ROOT / "sdk", "var/recorder.db": self.recorder.database, "var/admin.sock": self.service.options["admin.socket"]},
+                ("var/romeo.password", "var/juliet.password", "recorder.password", "archive.password"))
 
     def of_page(self, page):
         folder = self.folder / page.name
         if not folder.exists():
+            links, passwords = self.files()
             (folder / "var").mkdir(parents=True)
-            for name, target in {"build": BUILD, "sdk": ROOT / "sdk", "var/recorder.db": self.recorder.database,
-                                 "var/admin.sock": self.service.options["admin.socket"]}.items():
+            for name, target in links.items():
                 (folder / name).symlink_to(target)
-            for name in ("var/romeo.password", "var/juliet.password", "recorder.password", "archive.password"):
+            for name in passwords:
                 (folder / name).write_text(PASSWORD + "\n")
                 (folder / name).chmod(0o600)
         return folder
@@ -126,6 +137,7 @@ class World:
         out = pathlib.Path(name).read_text()
         assert status == 0, f"{block} ended with {status}: {out}"
         self.shown(block, name)
+        assert not [w for w in block.marks.get("never", "").split() if w in pathlib.Path(name).read_text()], f"{block}: {pathlib.Path(name).read_text()}"
 
     @staticmethod
     def shown(block, name):
@@ -150,21 +162,44 @@ class World:
                     os.killpg(process.pid, signal.SIGKILL)
                     process.wait()
             self.juliet.close()
-            self.recorder.close()
+            if self.recorder is not None:
+                self.recorder.close()
             self.service.close()
 
 
+class Guide(World):
+    """Nothing is configured yet. The wall of docs/sdk.md lies there."""
+    domains, node = "example.com", "chat1.example.com"
+
+    def begin(self):
+        return None
+
+    def files(self):
+        wall = next(b for b in BLOCKS if b.page.name == "sdk.md" and b.marks.get("file") == "wall.c")
+        (self.folder / "wall.c").write_text(wall.text)
+        return {"build": BUILD, "sdk": ROOT / "sdk", "wall.c": self.folder / "wall.c"}, ("romeo.password",)
+
+
 @pytest.fixture(scope="module")
-def world(tmp_path_factory):
-    w = World(tmp_path_factory.mktemp("docs"))
-    yield w
-    w.close()
+def worlds(tmp_path_factory):
+    made = {}
+
+    def of(page):
+        kind = Guide if page == GUIDE else World
+        if kind not in made:
+            made[kind] = kind(tmp_path_factory.mktemp("docs"))
+        return made[kind]
+
+    yield of
+    for w in made.values():
+        w.close()
 
 
 @pytest.mark.parametrize("block", [b for b in BLOCKS if b.language == "sh" or "file" in b.marks], ids=repr)
-def test_commands(world, block):
+def test_commands(worlds, block):
     if block.first in NOT_RUN:
         return
+    world = worlds(block.page)
     if "file" in block.marks:
         (world.of_page(block.page) / block.marks["file"]).write_text(world.local(block.text))
     if block.language == "sh":

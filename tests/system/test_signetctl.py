@@ -484,6 +484,12 @@ def test_assignments_links_and_the_rest(real):
     real("compliance", "assignment", "delete", "archive")
     real("compliance", "server", "delete", "archive")
     assert len(real("events", "list").splitlines()) == 1 + len(re.findall(r"^EVENT\(", (ROOT / "src/tables/events.def").read_text(), re.M))
+    shown = real("events", "show", "es_OUT")
+    assert "HANDLE" in shown and "goes no further" in shown and "yes, for messages, Handling bounce" in shown and "packet types" in shown
+    shown = real("events", "show", "onLeave")
+    assert "can be stopped" in shown and "counts as PASS" in shown and "when stopped" not in shown and "packet types" not in shown
+    assert json.loads(real("events", "show", "e_SESSION", "--json"))["system_profile"] == "pass"
+    assert "no event 'es_UP'" in real("events", "show", "es_UP", code=REFUSED)
     assert "signet_sessions 0" in real("metrics")
     assert "looks like" in real("trace", "nonsense", code=REFUSED)
     real("reload")

@@ -40,9 +40,9 @@ static void test_system_profile(void **state)
         const char *event;
         unsigned packets;
         bool bounce;
-    } rows[] = {{"e_SESSION", PACKET_ALL, false},       {"es_END", PACKET_ALL, false},       {"es_IN", PACKET_MESSAGE, true},
-                {"es_OUT", PACKET_MESSAGE, true},       {"onBeforeInvite", PACKET_ALL, true}, {"onBeforeJoin", PACKET_ALL, true},
-                {"onBeforeRoomCreate", PACKET_ALL, true}, {"onBeforeSend", PACKET_ALL, true},   {"onLeave", PACKET_ALL, false}};
+    } rows[] = {{"e_SESSION", PACKET_ALL, false},   {"es_OUT", PACKET_MESSAGE, true},  {"es_IN", PACKET_MESSAGE, true},
+                {"es_END", PACKET_ALL, false},      {"onBeforeRoomCreate", PACKET_ALL, true}, {"onBeforeJoin", PACKET_ALL, true},
+                {"onBeforeInvite", PACKET_ALL, true}, {"onBeforeSend", PACKET_ALL, true},   {"onLeave", PACKET_ALL, false}};
     struct compliance_config *c = compliance_config_new();
     const struct compliance_profile *p = compliance_profile_find(c, "SystemDefaultComplianceProfile");
     assert_non_null(p);
