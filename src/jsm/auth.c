@@ -208,7 +208,7 @@ static void rename_session(struct binding *b, struct session *s, const struct st
 static void session_event_answered(struct binding *b, const struct verdict *v)
 {
     struct session *s = session_get(b->session);
-    if (s == NULL) { /* cannot be: under_way keeps it */
+    if (s == NULL) { /* cannot be: its gate is not quiet, which keeps it */
         binding_free(b);
         return;
     }
@@ -235,7 +235,7 @@ static void binding_session(struct binding *b)
     }
     struct session *s = session_new(b->user, c, b->resource);
     b->session = s->id;
-    s->under_way++; /* until e_SESSION is answered */
+    gate_join(&s->gate); /* until e_SESSION is answered */
     c2s_set_session(c, s);
     struct stanza *subject = bind_subject(b, &s->full);
     struct question q = {.event = EVENT_e_SESSION, .subject = subject, .session = s->full.full, .done = session_event_done, .arg = b};

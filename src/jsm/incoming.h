@@ -23,13 +23,9 @@ enum incoming_step {
     IN_CARBONS, /* done but for the other sessions' copies */
     IN_DONE,
 };
-/* The stages of its lane entry, so that the same is asked at the same stage whatever way a stanza takes: the es_IN of one is not asked before the way of
- * those ahead is known. What is asked again, or after that, is at later ones. */
-enum incoming_stage {
-    AT_DELIVER = 1,
-    AT_WAY, /* e_SERVER, e_PRISESSION: what decides to whom it goes */
-    AT_END, /* es_IN, e_OFFLINE, what a feature lets be asked */
-};
+/* Where a stanza may ask something, in that order: it stands at one of these in its lane, and what comes behind it is asked nothing that lies further on. So a
+ * compliance server sees the stanzas of a lane in their order, event by event, whichever ways they take. Whoever must choose anew goes through them once more. */
+enum incoming_asks { ASKS_DELIVER = 1, ASKS_SERVER, ASKS_FEATURE, ASKS_PRISESSION, ASKS_IN, ASKS_OFFLINE, ASKS_COPIES, ASKS_ROUND };
 struct incoming {
     struct list node; /* in jsm->incoming */
     struct lane_entry lane;
@@ -40,7 +36,7 @@ struct incoming {
     const struct stanza_row *row;
     enum incoming_step step;
     uint64_t since_us; /* its arrival */
-    uint32_t stage;
+    uint32_t stage; /* enum incoming_asks, + ASKS_ROUND for each time it chose anew */
     struct kept_verdict verdict;
     struct effects fx;
     bool fx_used;
@@ -72,7 +68,7 @@ void incoming_reject(struct incoming *in, const char *condition); /* an error to
 void incoming_refused(struct incoming *in); /* by in->verdict, before any session was asked for; finishes it */
 void incoming_send_back(struct stanza *take_reply); /* to the originator, without an event; NULL: nothing */
 void incoming_ensure_lane(struct incoming *in);
-void incoming_stage(struct incoming *in, enum incoming_stage least); /* on to the next stage, at least this one */
+void incoming_stage(struct incoming *in, enum incoming_asks at); /* on to that one, of the next round when it has been there */
 void incoming_deliveries_clear(struct incoming *in);
 
 /* ---- receive_sessions.c ---- */

@@ -67,7 +67,7 @@ static void view_worker(uint32_t worker, void *arg)
             .available = session_available(s),
             .priority = s->priority,
             .since_wall_ms = s->since_wall_ms,
-            .under_way = s->open,
+            .under_way = s->window.open,
         };
         call->fn(call->arg, &view);
     }

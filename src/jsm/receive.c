@@ -71,9 +71,11 @@ void incoming_ensure_lane(struct incoming *in)
     lane_stage(&in->lane, in->stage);
 }
 
-void incoming_stage(struct incoming *in, enum incoming_stage least)
+void incoming_stage(struct incoming *in, enum incoming_asks at)
 {
-    in->stage = in->stage + 1 > (uint32_t)least ? in->stage + 1 : (uint32_t)least;
+    uint32_t round = in->stage / ASKS_ROUND;
+    if (in->stage % ASKS_ROUND >= at) round++;
+    in->stage = round * ASKS_ROUND + at;
     lane_stage(&in->lane, in->stage);
 }
 
@@ -124,7 +126,7 @@ static void incoming_run_row(struct incoming *in)
 {
     in->step = IN_EFFECTS;
     stages_mark(in->stanza->sid, STAGE_FEATURE);
-    incoming_stage(in, AT_END);
+    incoming_stage(in, ASKS_FEATURE);
     in->fx_used = true;
     effects_init(&in->fx, in->user, NULL, in->parcel->ticket, in->lane.lane != NULL ? &in->lane : NULL, in->stanza);
     in->fx.done = in_effects_done;
@@ -172,7 +174,7 @@ static void incoming_feature(struct incoming *in)
         return;
     }
     in->step = IN_SERVER_ASKED;
-    incoming_stage(in, AT_WAY);
+    incoming_stage(in, ASKS_SERVER);
     struct question q = {
         .event = EVENT_e_SERVER,
         .subject = in->stanza,
@@ -320,7 +322,7 @@ static void incoming_loaded(struct user_wait *wait)
     in->lane.on_head = incoming_on_head;
     if (needs_lane(in)) {
         lane_enter(&in->user->receiving, s->from.bare, &in->lane);
-        lane_stage(&in->lane, in->stage = AT_DELIVER);
+        incoming_stage(in, ASKS_DELIVER);
     }
     struct question q = {
         .event = EVENT_e_DELIVER,
@@ -380,7 +382,7 @@ static void again_loaded(struct user_wait *wait)
     }
     in->lane.on_head = incoming_on_head;
     lane_enter_first(&in->user->receiving, in->stanza->from.bare, &in->lane); /* all others there came after it */
-    lane_stage(&in->lane, in->stage = AT_DELIVER);
+    incoming_stage(in, ASKS_DELIVER);
     incoming_choose(in);
 }
 

@@ -97,7 +97,7 @@ void incoming_store(struct incoming *in)
         return;
     }
     in->step = IN_OFFLINE_ASKED;
-    incoming_stage(in, AT_END);
+    incoming_stage(in, ASKS_OFFLINE);
     struct question q = {
         .event = EVENT_e_OFFLINE,
         .subject = s,

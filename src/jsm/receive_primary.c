@@ -107,7 +107,7 @@ bool incoming_ask_primary(struct incoming *in)
         fill(in->user, candidates);
         incoming_ensure_lane(in);
     }
-    incoming_stage(in, AT_WAY);
+    incoming_stage(in, ASKS_PRISESSION);
     in->step = IN_PRIMARY_ASKED;
     bool waits = raise_with(in, candidates, planned ? n : 0);
     if (candidates != few) free(candidates);

@@ -21,7 +21,7 @@ static void carbons_done(void *arg)
 void incoming_copy(struct incoming *in, const struct stanza *passed)
 {
     if (!in->copied || in->alone || in->carbons != NULL || in->returned) return;
-    incoming_stage(in, AT_END);
+    incoming_stage(in, ASKS_COPIES);
     struct lane_entry *entry = in->lane.lane != NULL ? &in->lane : NULL;
     in->carbons = carbons_ask(in->user, passed, CARBON_RECEIVED, in->deliveries, in->n_deliveries, 0, entry, carbons_done, in);
 }
@@ -67,7 +67,7 @@ static void ask_sessions(struct incoming *in, struct session **chosen, unsigned 
 {
     incoming_deliveries_clear(in);
     in->step = IN_ASKED;
-    incoming_stage(in, AT_END);
+    incoming_stage(in, ASKS_IN);
     in->deliveries = n == 1 ? &in->one : x_calloc(n, sizeof(*in->deliveries));
     in->n_deliveries = n;
     in->asking = 1;

@@ -36,7 +36,7 @@ struct resume {
     /* from the client */
     uint64_t base; /* h = finished tickets - base */
     uint64_t floor; /* and none of those below */
-    uint64_t *prints; /* ring as session->copies: what came under each open number */
+    uint64_t *prints; /* ring as that of session->window: what came under each open number */
     uint32_t prints_size;
     uint64_t *again; /* prints of what the client will send again though it is under way */
     size_t again_n, again_at;
@@ -82,12 +82,12 @@ static uint64_t print_of(const struct stanza *s)
 static void remember_print(struct session *s, uint64_t number, uint64_t print)
 {
     struct resume *r = s->resume;
-    if (r->prints_size < s->window) {
-        uint64_t *grown = x_calloc(s->window, sizeof(*grown));
-        for (uint64_t i = s->first; i < number && r->prints_size > 0; i++) grown[i & (s->window - 1)] = r->prints[i & (r->prints_size - 1)];
+    if (r->prints_size < s->window.size) {
+        uint64_t *grown = x_calloc(s->window.size, sizeof(*grown));
+        for (uint64_t i = s->window.first; i < number && r->prints_size > 0; i++) grown[i & (s->window.size - 1)] = r->prints[i & (r->prints_size - 1)];
         free(r->prints);
         r->prints = grown;
-        r->prints_size = s->window;
+        r->prints_size = s->window.size;
     }
     r->prints[number & (r->prints_size - 1)] = print;
 }
@@ -103,8 +103,8 @@ static void again_end(struct resume *r)
 static void again_expect(struct session *s)
 {
     struct resume *r = s->resume;
-    uint64_t from = s->first > r->floor ? s->first : r->floor;
-    size_t since = r->prints_size > 0 ? (size_t)(s->next - from) : 0, left = r->again_n - r->again_at;
+    uint64_t from = s->window.first > r->floor ? s->window.first : r->floor;
+    size_t since = r->prints_size > 0 ? (size_t)(s->window.next - from) : 0, left = r->again_n - r->again_at;
     uint64_t *again = since + left > 0 ? x_calloc(since + left, sizeof(*again)) : NULL;
     for (size_t i = 0; i < since; i++) again[i] = r->prints[(from + i) & (r->prints_size - 1)];
     for (size_t i = 0; i < left; i++) again[since + i] = r->again[r->again_at + i];
@@ -266,7 +266,7 @@ void resume_on_enable(struct c2s *c, bool resume, uint32_t max_s)
     }
     struct resume *r = s->resume = x_calloc(1, sizeof(*r));
     r->session = s;
-    r->base = r->floor = s->next;
+    r->base = r->floor = s->window.next;
     list_init(&r->unacked);
     r->ask.fn = on_ask;
     r->store.fn = on_store;
@@ -303,7 +303,7 @@ static void detached(struct session *s)
     written_end(s, &left);
     s->c2s = NULL;
     s->detached = true;
-    s->reading_stopped = false; /* the pause was the stream's */
+    s->window.stopped = false; /* the pause was the stream's */
     worker_timer_cancel(&s->resume->ask);
     s->resume->unasked = 0;
     worker_timer_cancel(&s->resume->store);
@@ -337,8 +337,8 @@ static void resume_complete(struct session *s)
     uint32_t h = handled(s);
     again_expect(s);
     /* The client counts on from h: so do the numbers to come. */
-    r->floor = s->next;
-    r->base = s->next - h;
+    r->floor = s->window.next;
+    r->base = s->window.next - h;
     s->c2s = c;
     s->detached = false;
     metric_add(METRIC_SESSIONS_DETACHED, -1);
@@ -357,7 +357,8 @@ static void resume_complete(struct session *s)
 
 void resume_ticket_returned(struct session *s)
 {
-    if (s->resume->waiting != 0 && s->open == 0) worker_timer(&s->resume->timer, 0); /* from the loop: the stanza that has finished is still being put away */
+    /* From the loop: the stanza that has finished is still being put away. */
+    if (s->resume->waiting != 0 && s->window.open == 0) worker_timer(&s->resume->timer, 0);
 }
 
 static void on_timer(struct wheel_timer *timer)
@@ -433,7 +434,7 @@ void resume_on_resume(struct c2s *c, struct str previd, uint32_t h)
     }
     if (r->unsent == NULL && !list_empty(&r->unacked)) r->unsent = r->unacked.next; /* nothing overtakes what waits */
     r->waiting = c2s_id(c);
-    if (s->open == 0)
+    if (s->window.open == 0)
         resume_complete(s);
     else
         worker_timer(&r->timer, (uint64_t)jsm->config->c2s_resume_wait * 1000);
@@ -457,7 +458,7 @@ void resume_ending(struct session *s, struct list *left)
         struct late_one *one = &late.ones[late.next++ % LATE_ONES];
         memcpy(one->token, r->token, sizeof(one->token));
         one->user = hash_stable(s->user->jid.bare.p, s->user->jid.bare.n);
-        one->h = (uint32_t)(s->next - r->base); /* all of it will be seen to, with or without the session */
+        one->h = (uint32_t)(s->window.next - r->base); /* all of it will be seen to, with or without the session */
     }
     struct c2s *c = r->waiting != 0 ? c2s_get(r->waiting) : NULL;
     r->waiting = 0;

@@ -17,7 +17,7 @@ enum outgoing_step { OUT_ASK, OUT_ASKED, OUT_TURN, OUT_SERVER_ASKED, OUT_EFFECTS
 enum { STAGE_OUT = 1, STAGE_SERVER = 2, STAGE_IN = 3 };
 
 struct outgoing {
-    struct list held; /* in session->held_back */
+    struct gate_entry gate; /* of its session */
     struct list node; /* in jsm->outgoing */
     struct lane_entry lane;
     uint64_t session;
@@ -257,10 +257,17 @@ static void out_answered(struct outgoing *o, const struct verdict *v)
 
 static void out_done(void *arg, const struct verdict *v) { out_answered(arg, v); }
 
+/* Would any event of the way ahead be asked, or is something ahead in a lane? es_IN is that of copies and replies. */
+static bool needs_lane(const struct session *s, const struct outgoing *o)
+{
+    if (s->sending.entries > 0 || broker_planned(EVENT_es_OUT, o->stanza) || broker_planned(EVENT_es_IN, o->stanza)) return true;
+    return o->row != NULL && o->row->server_event && broker_planned(EVENT_e_SERVER, o->stanza);
+}
+
 static void outgoing_ask(struct session *s, struct outgoing *o)
 {
     o->step = OUT_ASKED;
-    if (s->sending.entries > 0 || broker_planned(EVENT_es_OUT, o->stanza)) {
+    if (needs_lane(s, o)) {
         o->lane.on_head = outgoing_on_head;
         lane_enter(&s->sending, jid_present(&o->stanza->to) ? o->stanza->to.bare : STR(""), &o->lane);
         lane_stage(&o->lane, STAGE_OUT);
@@ -277,22 +284,13 @@ static void outgoing_ask(struct session *s, struct outgoing *o)
     if (broker_raise(&q, &now)) out_answered(o, &now);
 }
 
-bool outgoing_may_start(const struct session *s, struct list *node)
+void outgoing_begin(struct gate_entry *entry)
 {
-    struct outgoing *o = CONTAINER_OF(node, struct outgoing, held);
-    return !s->barrier && (o->row == NULL || !o->row->barrier || s->under_way == 0);
-}
-
-void outgoing_start(struct session *s, struct list *node)
-{
-    struct outgoing *o = CONTAINER_OF(node, struct outgoing, held);
-    s->under_way++;
-    if (o->returned) {
+    struct outgoing *o = CONTAINER_OF(entry, struct outgoing, gate);
+    if (o->returned)
         outgoing_finish(o);
-        return;
-    }
-    if (o->row != NULL && o->row->barrier) s->barrier = true;
-    outgoing_ask(s, o);
+    else
+        outgoing_ask(session_get(o->session), o);
 }
 
 /* RFC 6120, 8.1.2.1: `from` is the full JID, but for subscriptions, where RFC 6121, 3.1.2 wants the bare one: the subscription feature sees to that when the
@@ -338,17 +336,13 @@ void session_receive(struct session *s, struct stanza *take)
     metric_inc(METRIC_STANZAS_IN);
     if (jsm->draining) {
         deliver_unchecked(s, stanza_error(o->stanza, "service-unavailable", "wait", "The service is shutting down."));
-        s->under_way++;
+        gate_join(&s->gate);
         outgoing_finish(o);
         return;
     }
-    list_push_back(&s->held_back, &o->held);
-    if (s->held_back.next != &o->held || s->starting || !outgoing_may_start(s, &o->held)) {
-        stages_mark(o->stanza->sid, STAGE_HELD_BACK);
-        return;
-    }
-    list_remove(&o->held);
-    outgoing_start(s, &o->held);
+    o->gate.barrier = o->row != NULL && o->row->barrier;
+    uint64_t sid = o->stanza->sid;
+    if (!gate_enter(&s->gate, &o->gate)) stages_mark(sid, STAGE_HELD_BACK);
 }
 
 void outgoing_refuse_all(const char *condition, const char *text)

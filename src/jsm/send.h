@@ -4,9 +4,7 @@
 #include "jsm/session.h"
 
 void session_receive(struct session *s, struct stanza *take); /* a stanza came from this session's client */
-/* For session.c: stanzas held back by a barrier; node is struct outgoing's `held`. */
-bool outgoing_may_start(const struct session *s, struct list *node);
-void outgoing_start(struct session *s, struct list *node);
+void outgoing_begin(struct gate_entry *entry); /* for session.c: it is let through its session's gate */
 void outgoing_refuse_all(const char *condition, const char *text); /* shutdown: those still waiting go back to their senders as errors */
 
 #endif

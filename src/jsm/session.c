@@ -1,4 +1,4 @@
-/* Sessions: their life from bind to es_END, barriers, and the stop of the reader at the window. */
+/* Sessions: their life from bind to es_END, and the stop of the reader at the window. */
 #include "jsm/session.h"
 #include "base/clock.h"
 #include "base/log.h"
@@ -36,9 +36,8 @@ struct session *session_new(struct user *u, struct c2s *c2s, struct str resource
     s->c2s = c2s;
     s->state = SESSION_BINDING;
     s->since_wall_ms = clock_wall_ms();
-    s->window = 16;
-    s->copies = x_calloc(s->window, sizeof(*s->copies));
-    list_init(&s->held_back);
+    window_init(&s->window);
+    gate_init(&s->gate, outgoing_begin);
     list_init(&s->end_waits);
     list_init(&s->ticket_waits);
     list_init(&s->arriving);
@@ -142,7 +141,7 @@ static void session_gone(struct session *s)
 
 static void session_end_when_quiet(struct session *s)
 {
-    if (s->state == SESSION_ENDING && s->under_way == 0 && list_empty(&s->held_back)) session_gone(s);
+    if (s->state == SESSION_ENDING && gate_quiet(&s->gate)) session_gone(s);
 }
 
 void session_end(struct session *s, bool graceful)
@@ -170,28 +169,20 @@ void session_kick(struct session *s, const char *condition, const char *text)
     session_end(s, false);
 }
 
-/* Barrier order: one that waits starts when everything earlier has finished; what came after it starts when it has. */
 void session_finished_one(struct session *s)
 {
-    s->under_way--;
-    if (s->under_way == 0) s->barrier = false;
-    if (s->starting) return; /* the loop below is further up the stack */
-    s->starting = true;
-    while (!list_empty(&s->held_back) && !s->barrier && outgoing_may_start(s, s->held_back.next)) outgoing_start(s, list_pop_front(&s->held_back));
-    s->starting = false;
+    gate_leave(&s->gate);
     session_end_when_quiet(s);
 }
 
 void session_read_control(struct session *s)
 {
     if (s->c2s == NULL) return;
-    uint32_t window = (uint32_t)jsm->config->c2s_session_window;
-    if (!s->reading_stopped && s->open >= window) {
-        s->reading_stopped = true;
+    enum window_reading reading = window_reading(&s->window, (uint32_t)jsm->config->c2s_session_window);
+    if (reading == WINDOW_READING_STOPS) {
         metric_inc(METRIC_SESSION_WINDOW_STOPS);
         c2s_pause(s->c2s);
-    } else if (s->reading_stopped && s->open <= window - window / 4) {
-        s->reading_stopped = false;
+    } else if (reading == WINDOW_READING_GOES_ON) {
         c2s_resume(s->c2s);
     }
 }

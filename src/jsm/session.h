@@ -3,7 +3,9 @@
 #define SIGNET_JSM_SESSION_H
 #include "base/list.h"
 #include "base/map.h"
+#include "broker/gate.h"
 #include "broker/lane.h"
+#include "broker/window.h"
 #include "io/worker.h"
 #include "jsm/jsm.h"
 #include "store/store.h"
@@ -36,16 +38,8 @@ struct session {
     struct map directed; /* JIDs this session sent available presence to and is not subscribed by; value = key's own copy */
     /* sending */
     struct lane_set sending;
-    unsigned under_way; /* outgoing stanzas not finished */
-    struct list held_back; /* outgoing stanzas behind a barrier */
-    bool barrier; /* one is under way */
-    bool starting; /* held-back stanzas are being started */
-    /* tickets: a ring of copies still open per accepted stanza; [first, next) are accepted, all before `first` are finished */
-    uint32_t *copies;
-    uint32_t window; /* ring size, a power of two */
-    uint64_t first, next;
-    uint32_t open; /* numbers in the ring whose copies are not done */
-    bool reading_stopped;
+    struct gate gate; /* outgoing stanzas */
+    struct window window; /* of its tickets */
     struct list ticket_waits; /* struct ticket_wait: what waits for other copies of a stanza to be done */
     struct list arriving; /* what features deliver to it, in their order (dispatch.c) */
     /* ending */

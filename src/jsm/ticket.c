@@ -1,4 +1,4 @@
-/* Tickets. The ring of a session counts open copies per accepted stanza. A copy finished on another worker comes back in a batch: one mailbox message per
+/* Tickets. The window of a session (broker/window.h) counts open copies per accepted stanza. A copy finished on another worker comes back in a batch: one mailbox message per
  * worker and loop turn, however many stanzas it carries. */
 #include "jsm/ticket.h"
 #include "base/metric.h"
@@ -10,17 +10,7 @@ static atomic_uint_fast64_t all_open;
 
 struct ticket ticket_open(struct session *s)
 {
-    if (s->next - s->first == s->window) { /* grows only when a reader could not be stopped in time */
-        uint32_t grown = s->window * 2;
-        uint32_t *copies = x_calloc(grown, sizeof(*copies));
-        for (uint64_t i = s->first; i < s->next; i++) copies[i & (grown - 1)] = s->copies[i & (s->window - 1)];
-        free(s->copies);
-        s->copies = copies;
-        s->window = grown;
-    }
-    struct ticket t = {.worker = worker_id(), .session = s->id, .number = s->next++};
-    s->copies[t.number & (s->window - 1)] = 1;
-    s->open++;
+    struct ticket t = {.worker = worker_id(), .session = s->id, .number = window_open(&s->window)};
     atomic_fetch_add_explicit(&all_open, 1, memory_order_relaxed);
     session_read_control(s);
     return t;
@@ -29,13 +19,13 @@ struct ticket ticket_open(struct session *s)
 void ticket_more(struct ticket t, unsigned copies)
 {
     struct session *s = t.session != 0 ? session_get(t.session) : NULL;
-    if (s != NULL && t.number >= s->first) s->copies[t.number & (s->window - 1)] = s->copies[t.number & (s->window - 1)] + copies;
+    if (s != NULL) window_more(&s->window, t.number, copies);
 }
 
 bool ticket_when_alone(struct ticket t, struct ticket_wait *wait)
 {
     struct session *s = t.session != 0 && t.worker == worker_id() ? session_get(t.session) : NULL;
-    if (s == NULL || t.number < s->first || s->copies[t.number & (s->window - 1)] <= 1) return false;
+    if (s == NULL || window_copies(&s->window, t.number) <= 1) return false;
     wait->number = t.number;
     list_push_back(&s->ticket_waits, &wait->node);
     return true;
@@ -64,16 +54,11 @@ void tickets_wait_no_more(struct session *s)
 static void ticket_returned(struct ticket t)
 {
     struct session *s = session_get(t.session);
-    if (s == NULL || t.number < s->first || t.number >= s->next) return;
-    uint32_t *copies = &s->copies[t.number & (s->window - 1)];
-    if (*copies == 0) return;
-    if (--*copies > 0) {
-        if (*copies == 1) alone_now(s, t.number);
-        return;
-    }
-    s->open--;
+    if (s == NULL || !window_done(&s->window, t.number)) return;
+    uint32_t left = window_copies(&s->window, t.number);
+    if (left == 1) alone_now(s, t.number);
+    if (left > 0) return;
     atomic_fetch_sub_explicit(&all_open, 1, memory_order_relaxed);
-    while (s->first < s->next && s->copies[s->first & (s->window - 1)] == 0) s->first++;
     session_read_control(s);
     if (s->resume != NULL) resume_ticket_returned(s);
 }
@@ -130,16 +115,14 @@ void ticket_done(struct ticket t)
     }
 }
 
-uint64_t ticket_finished_prefix(const struct session *s) { return s->first; }
+uint64_t ticket_finished_prefix(const struct session *s) { return s->window.first; }
 
 uint64_t tickets_under_way(void) { return atomic_load_explicit(&all_open, memory_order_relaxed); }
 
 void tickets_close(struct session *s)
 {
-    atomic_fetch_sub_explicit(&all_open, s->open, memory_order_relaxed);
-    free(s->copies);
-    s->copies = NULL;
-    s->open = 0;
+    atomic_fetch_sub_explicit(&all_open, s->window.open, memory_order_relaxed);
+    window_free(&s->window);
 }
 
 void tickets_worker_stop(void)

@@ -73,21 +73,21 @@ static void test_handled_over_the_end(void **state)
     struct resume *r = begin(0, 0);
     const uint64_t enabled_at = 7; /* stanzas before <enable/> do not count */
     r->base = r->floor = enabled_at;
-    session.first = session.next = enabled_at;
+    session.window.first = session.window.next = enabled_at;
     assert_int_equal(handled(&session), 0);
-    session.first = enabled_at + UINT32_MAX;
+    session.window.first = enabled_at + UINT32_MAX;
     assert_int_equal(handled(&session), UINT32_MAX);
-    session.first++;
+    session.window.first++;
     assert_int_equal(handled(&session), 0);
-    session.first += 5;
+    session.window.first += 5;
     assert_int_equal(handled(&session), 5);
     /* Resumed there, as resume_complete() counts on. */
-    session.next = session.first + 3;
+    session.window.next = session.window.first + 3;
     uint32_t h = handled(&session);
-    r->floor = session.next;
-    r->base = session.next - h;
+    r->floor = session.window.next;
+    r->base = session.window.next - h;
     assert_int_equal(handled(&session), 5);
-    session.first = session.next += 2;
+    session.window.first = session.window.next += 2;
     assert_int_equal(handled(&session), 7);
     end(r);
 }

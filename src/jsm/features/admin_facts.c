@@ -136,7 +136,7 @@ static void stats_of_session(struct stats *st, const struct session *s)
 {
     struct arena *a = st->call->fx->arena; /* its owner waits: nobody else uses it meanwhile */
     uint64_t now = clock_wall_ms(), ms = now > s->since_wall_ms ? now - s->since_wall_ms : 1;
-    st->per_second += (double)s->next * 1000 / (double)ms;
+    st->per_second += (double)s->window.next * 1000 / (double)ms;
     st->resources[st->n++] = arena_str(a, s->full.resource);
     if (s->c2s == NULL) return;
     char address[64];
