@@ -82,6 +82,7 @@ class Primary:
             the_error(got, lab.juliet.bare, outcome, identity)
         else:
             assert got == []
+        lab.juliet.next("{jabber:client}presence", match=lambda p: p.get("type") == "unavailable" and p.get("from") == other.jid)
         lab.juliet.got.clear()
         return seen
 
