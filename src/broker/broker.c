@@ -277,6 +277,8 @@ bool broker_raise(const struct question *q, struct verdict *now)
     return known;
 }
 
+bool broker_lists(enum event_id event, unsigned packet) { return holds_lists(self->holds, event, packet); }
+
 bool broker_planned(enum event_id event, const struct stanza *subject) { return holds_planned(self->holds, event, subject); }
 
 uint64_t broker_holds(void)

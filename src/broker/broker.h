@@ -32,6 +32,7 @@ struct question {
  * now->stanza is then the subject itself. false: done() is called later, exactly once, never before return. */
 bool broker_raise(const struct question *q, struct verdict *now);
 bool broker_planned(enum event_id event, const struct stanza *subject); /* would a raise ask anybody? */
+bool broker_lists(enum event_id event, unsigned packet); /* the same, of any subject of this packet type (one PACKET_ bit) */
 
 /* For the admin API: blocks, non-worker threads only. */
 struct link_status {

@@ -551,10 +551,9 @@ bool holds_raise(struct holds *h, const struct question *q, struct verdict *now)
     return finished || q->done == NULL;
 }
 
-bool holds_planned(const struct holds *h, enum event_id event, const struct stanza *subject)
-{
-    return plan_chain_of(h->plan, event, packet_type_of(subject)).n_steps > 0;
-}
+bool holds_lists(const struct holds *h, enum event_id event, unsigned packet) { return plan_chain_of(h->plan, event, packet).n_steps > 0; }
+
+bool holds_planned(const struct holds *h, enum event_id event, const struct stanza *subject) { return holds_lists(h, event, packet_type_of(subject)); }
 
 /* ---- the whole ---- */
 

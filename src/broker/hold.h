@@ -50,6 +50,7 @@ void holds_set_plan(struct holds *h, const struct plan *plan); /* takes its own 
 /* broker_raise() on this worker. With q->done NULL (nobody waits) it returns true and PASS, q->entry is not used, and the chain goes on by itself.
  * Returns false when done() is to come: from holds_answer, _link, _tick or _run, never from within a raise or a lane function. done() may raise. */
 bool holds_raise(struct holds *h, const struct question *q, struct verdict *now);
+bool holds_lists(const struct holds *h, enum event_id event, unsigned packet); /* broker_lists() */
 bool holds_planned(const struct holds *h, enum event_id event, const struct stanza *subject);
 
 void holds_answer(struct holds *h, struct event_answer *take); /* clears it */

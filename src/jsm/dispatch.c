@@ -30,7 +30,7 @@ const struct stanza_row *dispatch_find(const struct stanza *s, unsigned place)
     return NULL;
 }
 
-enum effect_kind { EFFECT_REPLY, EFFECT_ROUTE, EFFECT_DELIVER, EFFECT_THEN, EFFECT_SETTLE };
+enum effect_kind { EFFECT_REPLY, EFFECT_REFUSE, EFFECT_ROUTE, EFFECT_DELIVER, EFFECT_THEN, EFFECT_SETTLE, EFFECT_EVENT };
 struct effect {
     struct list node;
     enum effect_kind kind;
@@ -39,6 +39,8 @@ struct effect {
     uint64_t session;
     enum event_copy copy;
     void (*then)(uint64_t session);
+    struct question *question; /* of EFFECT_EVENT; its subject is `stanza` */
+    void (*asked)(struct effects *fx, const struct verdict *v);
 };
 
 static struct effect *effect_add(struct effects *fx, enum effect_kind kind, struct stanza *take)
@@ -58,6 +60,29 @@ void effect_reply(struct effects *fx, struct stanza *take)
 void effect_error(struct effects *fx, const struct context *cx, const char *condition, const char *text)
 {
     effect_reply(fx, stanza_error(cx->stanza, condition, NULL, text));
+}
+
+void effect_refuse(struct effects *fx, struct stanza *take)
+{
+    if (take != NULL) effect_add(fx, EFFECT_REFUSE, take);
+}
+
+static void event_done(void *arg, const struct verdict *v);
+void effect_event(struct effects *fx, const struct question *q, void (*fn)(struct effects *fx, const struct verdict *v))
+{
+    struct effect *e = effect_add(fx, EFFECT_EVENT, stanza_ref(q->subject));
+    e->question = arena_zalloc(fx->arena, sizeof(*e->question));
+    *e->question = (struct question){
+        .event = q->event,
+        .subject = e->stanza,
+        .session = arena_str(fx->arena, q->session),
+        .room = arena_str(fx->arena, q->room),
+        .key = arena_str(fx->arena, q->key),
+        .entry = fx->entry,
+        .done = event_done,
+        .arg = fx,
+    };
+    e->asked = fn;
 }
 
 void effect_route(struct effects *fx, struct stanza *take, unsigned parcel_flags) { effect_add(fx, EFFECT_ROUTE, take)->flags = parcel_flags; }
@@ -213,9 +238,47 @@ static void send_one(struct effects *fx, struct effect *e)
     case EFFECT_THEN:
         e->then(e->session);
         break;
+    case EFFECT_REFUSE:
+        if (fx->session != 0)
+            deliver_unchecked(session_get(fx->session), stanza);
+        else
+            router_route(stanza, (struct ticket){0}, PARCEL_NO_EVENTS);
+        break;
     case EFFECT_SETTLE:
+    case EFFECT_EVENT: /* those that wait */
         break;
     }
+}
+
+/* What fn adds comes before what is left. */
+static void event_taken(struct effects *fx, const struct verdict *v)
+{
+    struct effect *e = fx->asking;
+    struct list *node, rest;
+    fx->asking = NULL;
+    list_init(&rest);
+    while ((node = list_pop_front(&fx->items)) != NULL) list_push_back(&rest, node);
+    if (v->kind != VERDICT_PASS) metric_inc(METRIC_STANZAS_REFUSED);
+    e->asked(fx, v);
+    while ((node = list_pop_front(&rest)) != NULL) list_push_back(&fx->items, node);
+    stanza_unref(e->stanza);
+}
+
+static void effects_go_on(struct effects *fx);
+static void event_done(void *arg, const struct verdict *v)
+{
+    struct effects *fx = arg;
+    event_taken(fx, v);
+    effects_go_on(fx);
+}
+
+static bool effects_asking(struct effects *fx, struct effect *e)
+{
+    struct verdict now;
+    fx->asking = e;
+    if (!broker_raise(e->question, &now)) return true;
+    event_taken(fx, &now);
+    return false;
 }
 
 static void effects_settled(struct ticket_wait *wait);
@@ -236,7 +299,8 @@ static void effects_go_on(struct effects *fx)
     while ((node = list_pop_front(&fx->items)) != NULL) {
         struct effect *e = CONTAINER_OF(node, struct effect, node);
         if (e->kind == EFFECT_SETTLE && effects_settling(fx)) return;
-        send_one(fx, e);
+        if (e->kind == EFFECT_EVENT && effects_asking(fx, e)) return;
+        if (e->kind != EFFECT_EVENT) send_one(fx, e);
     }
     if (fx->entry != NULL) lane_more(fx->entry, false);
     one_done(fx);

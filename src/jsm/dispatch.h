@@ -16,6 +16,7 @@ enum stanza_place { /* where a stanza is when its row is looked for */
 };
 #define EFFECTS_SETTLE_MS 1000
 struct effects;
+struct effect;
 struct context { /* what a feature sees; borrowed during the call */
     const struct stanza *stanza;
     struct user *user; /* whose data it works on: the sender at AT_SERVER, AT_ACCOUNT, AT_CONTACT_OUT; the recipient at AT_CONTACT_IN */
@@ -42,6 +43,10 @@ const struct stanza_row *dispatch_find(const struct stanza *s, unsigned place); 
 /* ---- effects: each takes the stanza reference given ---- */
 void effect_reply(struct effects *fx, struct stanza *take); /* to the requester: delivered to his session (es_IN), or routed back */
 void effect_error(struct effects *fx, const struct context *cx, const char *condition, const char *text); /* a reply of type error */
+void effect_refuse(struct effects *fx, struct stanza *take); /* a reply caused by a verdict: to the requester, without an event */
+/* In its turn, after the store has committed, an event is raised (event, session, room, key and subject of q; copied), and what comes after it waits for the
+ * verdict. fn gets that; what it adds comes next. */
+void effect_event(struct effects *fx, const struct question *q, void (*fn)(struct effects *fx, const struct verdict *v));
 void effect_route(struct effects *fx, struct stanza *take, unsigned parcel_flags); /* into the router; the requester's ticket waits for it */
 /* What comes after the effects so far waits until what was routed has arrived, or for EFFECTS_SETTLE_MS: an answer says then that it was done. */
 void effect_settle(struct effects *fx);
@@ -73,6 +78,7 @@ struct effects {
     void *wait_arg;
     void (*after_fn)(uint64_t session); /* NULL: nothing */
     unsigned under_way; /* deliveries not finished, +1 while sending */
+    struct effect *asking; /* effect_event() that waits for its verdict; NULL: none */
     struct ticket_wait settled; /* effect_settle() */
     struct wheel_timer settle_timer;
     const struct stanza *request; /* borrowed from the owner */

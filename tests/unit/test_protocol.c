@@ -195,18 +195,22 @@ static void reading_clear(struct reading *r)
     buf_free(&r->out);
 }
 
-/* "pass", "pass-stanza", "handle", "handle-stanza", "error CONDITION", "invalid", "pass SESSION" */
+/* "pass", "pass-stanza", "pass-features", "handle", "handle-stanza", "error CONDITION", "invalid", "pass SESSION" */
 static void check_answer(const char *want, const char *xml)
 {
     struct reading r = read_text(xml);
     const struct event_answer *a = &r.answer;
     const char *word = strchr(want, ' ');
     assert_int_equal(r.input, PROTOCOL_ANSWER);
-    assert_true(r.number >= 0x7f3a && r.number <= 0x7f3c);
+    assert_true(r.number >= 0x7f3a && r.number <= 0x7f3d);
     if (strncmp(want, "pass-stanza", 11) == 0) {
         assert_int_equal(a->kind, ANSWER_PASS_STANZA);
         assert_true(str_is(stanza_child(a->stanza, "body", NS_CLIENT)->name, "body"));
         assert_true(str_is(a->stanza->id, "m1"));
+    } else if (strcmp(want, "pass-features") == 0) {
+        assert_int_equal(a->kind, ANSWER_PASS_STANZA);
+        assert_non_null(stanza_child(a->stanza, "query", "http://jabber.org/protocol/disco#info"));
+        assert_true(a->stanza->kind == STANZA_IQ && a->stanza->type == IQ_RESULT);
     } else if (strncmp(want, "pass", 4) == 0) {
         assert_int_equal(a->kind, ANSWER_PASS);
         if (word != NULL)
@@ -247,7 +251,7 @@ static void test_answers_are_as_documented(void **state)
             seen++;
         }
     }
-    assert_int_equal(seen, 10);
+    assert_int_equal(seen, 11);
     struct reading pong = read_text(example("pong"));
     assert_int_equal(pong.input, PROTOCOL_PONG);
     assert_int_equal(pong.number, 2);

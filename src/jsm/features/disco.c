@@ -111,9 +111,11 @@ static const struct caps_info *describe(struct arena *a, const struct context *c
 /* Made anew each time: it is always that of what disco#info answers now. */
 static void server_ver(struct arena *a, char ver[CAPS_VER_SIZE]) { caps_ver(describe(a, NULL, ON_SERVER), ver); }
 
+/* A client that knows the hash does not ask. So none is given while compliance servers are shown the answer, and may make another of it. */
 void disco_write_stream_feature(struct buf *b)
 {
     char ver[CAPS_VER_SIZE];
+    if (broker_lists(EVENT_e_DISCOFEAT, PACKET_IQ)) return;
     struct arena *a = arena_new(0);
     server_ver(a, ver);
     arena_free(a);
@@ -179,14 +181,33 @@ static void query_begin(struct buf *b, const char *ns, struct str node)
     buf_adds(b, ">");
 }
 
-static void query_reply(const struct context *cx, struct effects *fx, struct buf *b)
+static struct stanza *query_result(const struct context *cx, struct buf *b)
 {
     buf_adds(b, "</query>");
-    effect_reply(fx, stanza_result(cx->stanza, buf_str(b)));
+    struct stanza *result = stanza_result(cx->stanza, buf_str(b));
     buf_free(b);
+    return result;
 }
 
 /* ---- disco#info ---- */
+static void info_asked(struct effects *fx, const struct verdict *v)
+{
+    if (v->kind == VERDICT_PASS)
+        effect_reply(fx, stanza_ref(v->stanza));
+    else if (v->kind == VERDICT_REFUSE)
+        effect_refuse(fx, stanza_error(fx->request, v->condition, v->type, v->text));
+    else
+        effect_refuse(fx, stanza_error(fx->request, "service-unavailable", NULL, NULL));
+}
+
+/* e_DISCOFEAT: what is told may be changed, or not be told. */
+static void info_reply(struct effects *fx, struct stanza *take)
+{
+    struct question q = {.event = EVENT_e_DISCOFEAT, .subject = take, .session = take->to.full};
+    effect_event(fx, &q, info_asked);
+    stanza_unref(take);
+}
+
 void disco_info_apply(const struct context *cx, struct effects *fx)
 {
     struct str node = node_of(query_of(cx->stanza, cx->arena));
@@ -206,7 +227,7 @@ void disco_info_apply(const struct context *cx, struct effects *fx)
         adhoc_write_info(node, &b);
     else
         caps_write(&b, describe(cx->arena, cx, at_server(cx) ? ON_SERVER : ON_ACCOUNT));
-    query_reply(cx, fx, &b);
+    info_reply(fx, query_result(cx, &b));
 }
 
 /* ---- disco#items: the commands, for those who may carry them out; nothing else has items ---- */
@@ -237,7 +258,7 @@ void disco_items_apply(const struct context *cx, struct effects *fx)
     struct buf b = {0};
     query_begin(&b, NS_DISCO_ITEMS, node);
     if (!account_visible(cx)) { /* as of an account that is not there */
-        query_reply(cx, fx, &b);
+        effect_reply(fx, query_result(cx, &b));
         return;
     }
     const char *condition = node_problem(cx, node, &text);
@@ -255,7 +276,7 @@ void disco_items_apply(const struct context *cx, struct effects *fx)
     if (page.n > 0) write_commands(&b, jid_present(&cx->stanza->to) ? cx->stanza->to.bare : cx->user->jid.bare, &page);
     bool any = page.n > 0;
     rsm_write(&b, &rq, &page, any ? command_id(NULL, page.first) : STR_NONE, any ? command_id(NULL, page.first + page.n - 1) : STR_NONE);
-    query_reply(cx, fx, &b);
+    effect_reply(fx, query_result(cx, &b));
 }
 
 struct stanza *disco_of_nobody(const struct stanza *s)
