@@ -261,7 +261,8 @@ static void out_done(void *arg, const struct verdict *v) { out_answered(arg, v);
 static bool needs_lane(const struct session *s, const struct outgoing *o)
 {
     if (s->sending.entries > 0 || broker_planned(EVENT_es_OUT, o->stanza) || broker_planned(EVENT_es_IN, o->stanza)) return true;
-    return o->row != NULL && o->row->server_event && broker_planned(EVENT_e_SERVER, o->stanza);
+    if (o->row == NULL) return false;
+    return (o->row->server_event && broker_planned(EVENT_e_SERVER, o->stanza)) || (o->stanza->type == IQ_GET && broker_lists(EVENT_e_DISCOFEAT, PACKET_IQ));
 }
 
 static void outgoing_ask(struct session *s, struct outgoing *o)
