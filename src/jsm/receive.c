@@ -80,6 +80,8 @@ void incoming_stage(struct incoming *in, enum incoming_asks at)
 }
 
 /* ---- refusals at e_DELIVER ---- */
+static void incoming_run_row(struct incoming *in);
+
 void incoming_refused(struct incoming *in)
 {
     const struct stanza *s = in->stanza;
@@ -90,9 +92,12 @@ void incoming_refused(struct incoming *in)
         incoming_send_back(substitute);
     } else if (subscription_stands(in->user, s)) {
         /* it would have changed nothing, and so does its refusal: an answer would end for one side what the other has */
-    } else if (s->type == PRESENCE_SUBSCRIBE || s->type == PRESENCE_SUBSCRIBED) {
-        enum stanza_type answer = s->type == PRESENCE_SUBSCRIBE ? PRESENCE_UNSUBSCRIBED : PRESENCE_UNSUBSCRIBE;
-        incoming_send_back(stanza_make(STANZA_PRESENCE, answer, &in->user->jid, &s->from, s->id, STR("")));
+    } else if (s->type == PRESENCE_SUBSCRIBE) {
+        incoming_send_back(stanza_make(STANZA_PRESENCE, PRESENCE_UNSUBSCRIBED, &in->user->jid, &s->from, s->id, STR("")));
+    } else if (s->type == PRESENCE_SUBSCRIBED) {
+        in->row = &subscribed_refused_row;
+        incoming_run_row(in);
+        return;
     } else if ((in->parcel->flags & PARCEL_COPY) == 0) {
         incoming_send_back(verdict_reply(&in->verdict, s));
     }
@@ -229,7 +234,8 @@ static void deliver_answered(struct incoming *in, const struct verdict *v)
     metric_observe_us(METRIC_STAGE_DELIVER_TIME, clock_us() - in->since_us);
     in->step = IN_DELIVER_TURN;
     bool pipelined = v->kind == VERDICT_PASS && in->row == NULL; /* es_IN may be asked before the stanza ahead is done */
-    if (v->kind != VERDICT_PASS && !never_refused(in->stanza)) lane_quiet(&in->lane); /* those behind need not wait to ask */
+    bool over = v->kind != VERDICT_PASS && !never_refused(in->stanza) && in->stanza->type != PRESENCE_SUBSCRIBED; /* whose refusal changes the roster */
+    if (over) lane_quiet(&in->lane); /* those behind need not wait to ask */
     if (pipelined || in->lane.lane == NULL || lane_is_head(&in->lane)) deliver_turn(in);
 }
 

@@ -1,8 +1,10 @@
-"""The stage of the contract tests: one service with a short event timeout, two compliance servers. The first one, of profile "First", has the rows and the
-script of the case; the second, of profile "Second" below it, passes everything and shows by what it sees whether the chain went on."""
+"""The stage of the contract tests: one service with a short event timeout, three compliance servers of which each has a profile of its own: "First", "Second",
+"Third", asked in this order. Most cases need two: the first has the rows and the script of the case; the second passes everything and shows by what it sees
+whether the chain went on."""
 import copy
 import pathlib
 import re
+import sqlite3
 import xml.etree.ElementTree as ET
 
 from harness.client import Client, condition, ids, text
@@ -78,6 +80,7 @@ ANSWERS = {
     "readdressed-bounce": (readdressed, "bounce", False, Outcome("refuse", "internal-server-error")),
     "readdressed-pass": (readdressed, "pass", False, Outcome("pass")),
     "retyped-bounce": (retyped, "bounce", False, Outcome("refuse", "internal-server-error")),
+    "retyped-pass": (retyped, "pass", False, Outcome("pass")),
     "forget-pass": (passed, "pass", True, Outcome("pass")),
     "forget-bounce": (passed, "bounce", True, Outcome("discard")),
 }
@@ -87,7 +90,7 @@ def expected(event, answer):
     """The outcome, with the exceptions of the catalogue: what only passes ignores a stanza; what can't be refused isn't."""
     outcome = ANSWERS[answer][3]
     row = CATALOGUE[event]
-    if row["answers"] == "PASS" and answer in ("pass-stanza", "readdressed-bounce", "readdressed-pass", "retyped-bounce"):
+    if row["answers"] == "PASS" and answer in ("pass-stanza", "readdressed-bounce", "readdressed-pass", "retyped-bounce", "retyped-pass"):
         return Outcome("pass")
     if not row["refusable"]:
         return Outcome("pass")
@@ -99,32 +102,42 @@ def changed_body(event):
     return passed_with(event, ET.tostring(event.stanza, encoding="unicode"))
 
 
+def body_of(stanza):
+    body = ET.fromstring(stanza).find("{jabber:client}body")
+    return body.text if body is not None else None
+
+
 class Lab:
     def __init__(self):
-        self.service = Service({"broker.event_timeout": TIMEOUT_MS, "server.shutdown_wait": 5, "register.enabled": "yes", "register.accounts": 0})
+        self.service = Service({"broker.event_timeout": TIMEOUT_MS, "server.shutdown_wait": 5, "register.enabled": "yes", "register.accounts": 0,
+                                "offline.retry": 2})
         self.service.user("romeo", "juliet", "tybalt", "nurse")
-        self.service.profile("First", [])
-        self.service.profile("Second", [])
-        self.first = Compliance("op-first.node1-example-com")
-        self.second = Compliance("op-second.node1-example-com")
-        for name, server in (("first", self.first), ("second", self.second)):
-            self.service.wait_link(self.service.compliance_server(name, server.port, profile=name.capitalize()), "ACTIVE")
-        self.clients = []
+        self.servers = []
+        for name in ("first", "second", "third"):
+            self.service.profile(name.capitalize(), [])
+            self.servers.append(Compliance(f"op-{name}.node1-example-com"))
+            self.service.wait_link(self.service.compliance_server(name, self.servers[-1].port, profile=name.capitalize()), "ACTIVE")
+        self.first, self.second, self.third = self.servers
+        self.clients, self.in_force = [], [[], [], []]
         self.romeo, self.juliet = self.client("romeo", "balcony"), self.client("juliet", "garden")
 
     def client(self, *arguments, **keywords):
         self.clients.append(Client(self.service, *arguments, **keywords))
         return self.clients[-1]
 
-    def rows(self, first=(), second=()):
-        self.service.change_profile("First", first)
-        self.service.change_profile("Second", second)
+    def rows(self, *rows):
+        """Those of each profile; of those not given: none."""
+        for i, name in enumerate(("First", "Second", "Third")):
+            wanted = list(rows[i]) if i < len(rows) else []
+            if wanted != self.in_force[i]:
+                self.service.change_profile(name, wanted)
+                self.in_force[i] = wanted
 
-    def begin(self, script, first, second=()):
-        """What both servers saw before is forgotten."""
+    def begin(self, script, *rows):
+        """What the servers saw before is forgotten."""
         self.first.script = script
-        self.rows(first, second)
-        for server in (self.first, self.second):
+        self.rows(*rows)
+        for server in self.servers:
             with server.lock:
                 server.events.clear()
 
@@ -152,6 +165,20 @@ class Lab:
         away.close()
         return got, stored
 
+    def store(self):
+        """What is kept for users, as facts that can be compared."""
+        def rows(columns, table):
+            return [tuple(r) for r in db.execute(f"SELECT user, {columns} FROM {table} JOIN account ON account.id = {table}.account")]
+        db = sqlite3.connect(f"file:{self.service.dir}/data/store.db?mode=ro", uri=True)
+        try:
+            facts = [("account", user) for user, in db.execute("SELECT user FROM account")]
+            facts += [("roster", *r) for r in rows("jid, name, subscription, ask, approved, in_roster, pending_in IS NOT NULL", "roster_item")]
+            facts += [("offline", user, body_of(stanza)) for user, stanza in rows("stanza", "offline")]
+            facts += [("document", *r) for r in rows("area, xml", "document")] + [("blocked", *r) for r in rows("jid", "blocked")]
+        finally:
+            db.close()
+        return sorted(facts)
+
     def invalid(self):
         return self.service.metric("events_failed_total", why="invalid-answer")
 
@@ -164,8 +191,8 @@ class Lab:
         try:
             self.service.close()
         finally:
-            self.first.close()
-            self.second.close()
+            for server in self.servers:
+                server.close()
 
 
 def the_error(stanzas, sent_to, outcome, identity=None):

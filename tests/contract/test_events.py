@@ -24,7 +24,15 @@ def lab():
     lab.close()
 
 
-class Message:
+class Driver:
+    """What raises an event. run() does it, and checks what the two users see of the outcome; kept() is what the store holds afterwards that it did not before."""
+
+    @staticmethod
+    def kept(_):
+        return []
+
+
+class Message(Driver):
     """A chat message from romeo to juliet's only session: es_OUT, e_DELIVER, es_IN."""
 
     def run(self, lab, event, answer, outcome):
@@ -59,7 +67,7 @@ class Message:
         assert session is None or seen.attributes.get("session") == session
 
 
-class Primary:
+class Primary(Driver):
     """A message to a user with two sessions: e_PRISESSION, before one is chosen. Nobody is named, so both get what passed."""
 
     def run(self, lab, event, answer, outcome):
@@ -85,16 +93,21 @@ class Primary:
         return seen
 
 
-class Offline:
+class Offline(Driver):
     """A message to a user without a session: e_OFFLINE, and what is in the store afterwards."""
 
     def run(self, lab, event, answer, outcome):
         script, handling, forget, _ = ANSWERS[answer]
         lab.begin(script or changed_body, [(event, "message", handling, forget)], [(event, "message", "bounce", False)])
+        before = lab.store()
         identity = lab.romeo.message("tybalt@example.com", "as written")
         seen = lab.first.wait(event)
-        got, stored = lab.offline(lab.romeo, "tybalt")
+        lab.service.quiet()
         kept = {"pass": ["as written"], "changed": ["changed"]}.get(outcome.kind, [])
+        if kept:
+            wait_until("the message in the store", lambda: lab.store() != before)
+        assert [f for f in lab.store() if f not in before] == [("offline", "tybalt@example.com", body) for body in kept]
+        got, stored = lab.offline(lab.romeo, "tybalt")
         assert [text(m) for m in stored] == kept
         assert all(m.find("{urn:xmpp:delay}delay") is not None for m in stored)
         if outcome.kind == "refuse":
@@ -104,7 +117,7 @@ class Offline:
         return seen
 
 
-class Server:
+class Server(Driver):
     """A request to the server itself: e_SERVER. It is answered whatever happens."""
 
     def run(self, lab, event, answer, outcome):
@@ -128,7 +141,7 @@ class Server:
         return passed_with(event, f"<iq xmlns='jabber:client' type='get' id='{s.get('id')}' from='{s.get('from')}' to='{s.get('to')}'><ping xmlns='urn:xmpp:ping'/></iq>")
 
 
-class Features:
+class Features(Driver):
     """What the server can do, asked by disco#info and about to be told: e_DISCOFEAT. Features may be taken out and put in; the request is answered whatever happens."""
 
     def run(self, lab, event, answer, outcome):
@@ -161,7 +174,7 @@ class Features:
         return passed_with(event, ET.tostring(event.stanza, encoding="unicode"))
 
 
-class Auth:
+class Auth(Driver):
     """A log-in whose credentials are right: e_AUTH. It may only be allowed or not."""
 
     def run(self, lab, event, answer, outcome):
@@ -192,13 +205,13 @@ class Auth:
         return passed_with(event, f"<iq xmlns='jabber:client' type='set' id='{s.get('id')}' from='{s.get('from')}' to='{s.get('to')}'><query xmlns='jabber:iq:auth'/></iq>")
 
 
-class Register:
+class Register(Driver):
     """An account asked for in-band: e_REGISTER, before it is made. The password is not shown, and is the one asked for all the same."""
 
     def run(self, lab, event, answer, outcome):
         script, handling, forget, _ = ANSWERS[answer]
         lab.begin(script or self.renamed, [(event, "iq", handling, forget)], [(event, "iq", "bounce", False)])
-        name = f"new{next(ids)}"
+        self.name = name = f"new{next(ids)}"
         client = lab.client(name, login=False)
         client.open()
         client.send(f"<iq type='set' id='r'><query xmlns='jabber:iq:register'><username>{name}</username><password>{client.password}</password></query></iq>")
@@ -216,6 +229,10 @@ class Register:
             assert condition(reply) == (outcome.condition if outcome.kind == "refuse" else "not-allowed")
         return seen
 
+    def kept(self, outcome):
+        name = {"pass": self.name, "changed": "also-" + self.name}.get(outcome.kind)
+        return [("account", f"{name}@example.com")] if name else []
+
     @staticmethod
     def renamed(event):
         stanza = copy.deepcopy(event.stanza)
@@ -224,7 +241,7 @@ class Register:
         return passed_with(event, ET.tostring(stanza, encoding="unicode"))
 
 
-class Session:
+class Session(Driver):
     """Resource bind: e_SESSION. PASS + stanza may rename."""
 
     def run(self, lab, event, answer, outcome):
@@ -253,7 +270,7 @@ class Session:
                                   "<bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'><resource>cellar</resource></bind></iq>")
 
 
-class End:
+class End(Driver):
     """A session has ended: es_END. Nobody waits and nothing comes of any answer."""
 
     def run(self, lab, event, answer, outcome):
@@ -291,6 +308,7 @@ def test_answer(lab, event, answer):
     outcome = expected(event, answer)
     invalid = lab.invalid()
     late = lab.late()
+    before = lab.store()
     seen = DRIVERS[event].run(lab, event, answer, outcome)
     assert len(seen) == 1 and lab.first.seen() == seen, "asked once, about this event only"
     second = lab.second.seen(event)
@@ -305,6 +323,8 @@ def test_answer(lab, event, answer):
     wrong = script is not None and script.__name__ in ("unknown", "readdressed", "retyped") and not ignored
     assert lab.invalid() - invalid == (1 if wrong else 0)
     assert lab.late() == late
+    after = lab.store()
+    assert [f for f in before if f not in after] == [] and [f for f in after if f not in before] == DRIVERS[event].kept(outcome)
 
 
 def test_order_and_ids(lab):

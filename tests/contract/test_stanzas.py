@@ -1,4 +1,5 @@
-"""What refusal does to each kind of stanza (EVENTS.md, rules 1 to 6), and the edges of the events: sessions that go or come while an answer is waited for."""
+"""What refusal does to stanzas beyond the single one (test_kinds.py): replies of the server, several sessions, the offline flush; and the edges of the events:
+sessions that go or come while an answer is waited for."""
 import xml.etree.ElementTree as ET
 
 import pytest
@@ -44,26 +45,7 @@ def refuse(lab, event, packet, way):
     lab.begin(script, [(event, packet, handling, forget)])
 
 
-def roster(client):
-    result = client.iq("get", ROSTER)
-    return {i.get("jid"): dict(i.attrib) for i in result[0]}
-
-
-def presences(stanzas, kind):
-    return [s for s in stanzas if s.tag == C + "presence" and s.get("type") == kind]
-
-
 # ---- rule 3: IQs ----
-@at("es_OUT", "e_DELIVER", "es_IN")
-@ways()
-def test_request_is_always_answered(lab, event, way):
-    refuse(lab, event, "iq", way)
-    answer = lab.romeo.iq("get", QUERY, to=lab.juliet.jid)
-    the_error([answer], lab.juliet.jid, Outcome("refuse", WAYS[way][3]))
-    got, arrived = lab.fence(lab.romeo, lab.juliet)
-    assert got == [] and arrived == []
-
-
 @at("es_OUT", "e_DELIVER", "es_IN", "e_SERVER")
 def test_handle_with_reply(lab, event):
     to = "example.com" if event == "e_SERVER" else lab.juliet.jid
@@ -73,24 +55,6 @@ def test_handle_with_reply(lab, event):
     assert answer.get("type") == "result" and answer[0].text == "42" and answer.get("from") == to
     got, arrived = lab.fence(lab.romeo, lab.juliet)
     assert got == [] and arrived == []
-
-
-@at("es_OUT", "e_DELIVER", "es_IN")
-@ways("handle", "error", "silence")
-@pytest.mark.parametrize("kind", ["result", "error"])
-def test_refused_answer_becomes_an_error(lab, event, way, kind):
-    lab.begin(only(of("result", "error"), WAYS[way][0]), [(event, "iq", "bounce", False)])
-    identity = f"q{next(ids)}"
-    lab.romeo.send(f"<iq type='get' id='{identity}' to='{lab.juliet.jid}'>{QUERY}</iq>")
-    asked = lab.juliet.next(C + "iq")
-    inner = "<secret xmlns='urn:example:question'/>" if kind == "result" else \
-        "<error type='cancel'><item-not-found xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/><secret xmlns='urn:example:question'/></error>"
-    lab.juliet.send(f"<iq type='{kind}' id='{identity}' to='{asked.get('from')}'>{inner}</iq>")
-    answer = lab.romeo.next(C + "iq")
-    the_error([answer], lab.juliet.jid, Outcome("refuse", WAYS[way][3]), identity)
-    assert "secret" not in ET.tostring(answer).decode()
-    got, arrived = lab.fence(lab.romeo, lab.juliet)
-    assert got == [] and arrived == [], "nothing of type error is answered by an error"
 
 
 @ways("handle", "error")
@@ -110,31 +74,6 @@ def test_request_to_a_contact_is_the_servers(lab):
     assert len({e.stanza_id for e in lab.first.seen()[:3]}) == 1
     refuse(lab, "e_SERVER", "iq", "error")
     the_error([lab.romeo.iq("get", "<ping xmlns='urn:xmpp:ping'/>", to=lab.juliet.bare)], lab.juliet.bare, Outcome("refuse", "policy-violation"))
-    lab.fence(lab.romeo, lab.juliet)
-
-
-@at("es_OUT", "e_SERVER")
-@ways()
-def test_refused_roster_set_changes_nothing(lab, event, way):
-    before = roster(lab.romeo)
-    refuse(lab, event, "iq", way)
-    answer = lab.romeo.iq("set", "<query xmlns='jabber:iq:roster'><item jid='mercutio@example.com' name='M'/></query>")
-    assert answer.get("type") == "error" and condition(answer) == WAYS[way][3]
-    lab.rows()
-    assert roster(lab.romeo) == before
-    got, _ = lab.fence(lab.romeo, lab.juliet)
-    assert got == [], "no push"
-
-
-def test_refused_roster_push_is_dropped(lab):
-    lab.rows()
-    roster(lab.romeo)
-    lab.begin(only(of("set"), refusing), [("es_IN", "iq", "bounce", False)])
-    assert lab.romeo.iq("set", "<query xmlns='jabber:iq:roster'><item jid='paris@example.com'/></query>").get("type") == "result"
-    got, _ = lab.fence(lab.romeo, lab.juliet)
-    assert got == [], [ET.tostring(s) for s in got]
-    assert "paris@example.com" in roster(lab.romeo)
-    lab.romeo.iq("set", "<query xmlns='jabber:iq:roster'><item jid='paris@example.com' subscription='remove'/></query>")
     lab.fence(lab.romeo, lab.juliet)
 
 
@@ -168,186 +107,7 @@ def test_all_sessions_are_refused(lab, way):
     assert arrived == []
     the_error(got, lab.juliet.bare, Outcome("refuse", WAYS[way][3]), identity)
     kitchen.close()
-
-
-def test_refused_headline_is_a_copy(lab):
-    lab.fence(lab.romeo, lab.juliet)
-    refuse(lab, "es_IN", "message", "error")
-    lab.romeo.message(lab.juliet.bare, "news", kind="headline")
-    lab.first.wait("es_IN")
-    assert all(m.get("type") != "headline" for side in lab.fence(lab.romeo, lab.juliet) for m in side)
-
-
-@at("es_OUT", "e_DELIVER", "es_IN")
-def test_refused_error_is_dropped(lab, event):
-    refuse(lab, event, "message", "error")
-    lab.romeo.send(f"<message type='error' to='{lab.juliet.jid}' id='x'><body>no</body><error type='cancel'>"
-                   "<item-not-found xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></message>")
-    lab.first.wait(event)
-    assert lab.fence(lab.romeo, lab.juliet) == ([], [])
-
-
-# ---- rule 4: presence ----
-STATUS = "<status>gone fishing</status><secret xmlns='urn:example:secret'/>"
-
-
-@at("es_OUT", "e_DELIVER", "es_IN")
-@ways()
-def test_unavailable_is_never_refused(lab, event, way):
-    lab.rows()
-    lab.romeo.send(f"<presence to='{lab.juliet.jid}'/>")
-    lab.fence(lab.romeo, lab.juliet)
-    refuse(lab, event, "presence", way)
-    lab.romeo.send(f"<presence type='unavailable' to='{lab.juliet.jid}'>{STATUS}</presence>")
-    lab.first.wait(event)
-    got, arrived = lab.fence(lab.romeo, lab.juliet)
-    assert got == []
-    assert [(p.get("type"), p.get("from"), len(p)) for p in arrived] == [("unavailable", lab.romeo.jid, 0)]
-
-
-@at("es_OUT", "e_DELIVER", "es_IN")
-@ways()
-def test_refused_directed_presence(lab, event, way):
-    lab.fence(lab.romeo, lab.juliet)
-    refuse(lab, event, "presence", way)
-    lab.romeo.send(f"<presence to='{lab.juliet.jid}' id='p1'>{STATUS}</presence>")
-    lab.first.wait(event)
-    got, arrived = lab.fence(lab.romeo, lab.juliet)
-    assert arrived == []
-    if event == "es_IN" or way in ("handle", "discard"):
-        assert got == []
-    else:
-        the_error(got, lab.juliet.jid, Outcome("refuse", WAYS[way][3]), "p1")
-    lab.romeo.send(f"<presence type='unavailable' to='{lab.juliet.jid}'/>")
-    lab.fence(lab.romeo, lab.juliet)
-
-
-# ---- rule 5: subscriptions; and presence broadcast between subscribed users ----
-class Pair:
-    """Two fresh users for each case, since rosters keep what was done to them."""
-    number = 0
-
-    def __init__(self, lab, subscribed=False):
-        Pair.number += 1
-        self.lab = lab
-        self.a_name, self.b_name = f"abram{Pair.number}", f"balthasar{Pair.number}"
-        lab.rows()
-        lab.service.user(self.a_name, self.b_name)
-        self.a, self.b = lab.client(self.a_name, "one"), lab.client(self.b_name, "one")
-        roster(self.a), roster(self.b)
-        if subscribed:
-            self.a.send(f"<presence type='subscribe' to='{self.b.bare}'/>")
-            self.b.next(C + "presence", match=lambda p: p.get("type") == "subscribe")
-            self.b.send(f"<presence type='subscribed' to='{self.a.bare}'/>")
-            self.a.next(C + "presence", match=lambda p: p.get("type") == "subscribed")
-            self.fence()
-
-    def fence(self):
-        return self.lab.fence(self.a, self.b)
-
-    def rosters(self):
-        self.lab.rows()
-        return roster(self.a).get(self.b.bare), roster(self.b).get(self.a.bare)
-
-
-@ways()
-def test_subscribe_refused_at_es_out(lab, way):
-    pair = Pair(lab)
-    refuse(lab, "es_OUT", "subscription", way)
-    pair.a.send(f"<presence type='subscribe' to='{pair.b.bare}' id='s1'/>")
-    lab.first.wait("es_OUT")
-    got, arrived = pair.fence()
-    assert arrived == [] and pair.rosters() == (None, None)
-    if way in ("handle", "discard"):
-        assert got == []
-    else:
-        the_error(got, pair.b.bare, Outcome("refuse", WAYS[way][3]), "s1")
-
-
-@ways()
-def test_subscribe_refused_at_e_deliver(lab, way):
-    pair = Pair(lab)
-    refuse(lab, "e_DELIVER", "subscription", way)
-    pair.a.send(f"<presence type='subscribe' to='{pair.b.bare}'/>")
-    answer = pair.a.next(C + "presence", match=lambda p: p.get("type") == "unsubscribed")
-    assert answer.get("from") == pair.b.bare
-    _, arrived = pair.fence()
-    mine, other = pair.rosters()
-    assert arrived == [] and other is None, "the contact's roster is unchanged and he saw nothing"
-    assert mine["subscription"] == "none" and "ask" not in mine, "no request is pending any more"
-    assert len([e for e in lab.first.seen() if e.stanza.get("type") == "unsubscribed"]) == 0, "a reply caused by a verdict raises no event"
-    again = lab.client(pair.b_name, "two")
-    again.nothing(C + "presence", match=lambda p: p.get("type") == "subscribe")
-
-
-@ways("handle", "error")
-def test_subscribed_refused_at_e_deliver(lab, way):
-    pair = Pair(lab)
-    pair.a.send(f"<presence type='subscribe' to='{pair.b.bare}'/>")
-    pair.b.next(C + "presence", match=lambda p: p.get("type") == "subscribe")
-    refuse(lab, "e_DELIVER", "subscription", way)
-    pair.b.send(f"<presence type='subscribed' to='{pair.a.bare}'/>")
-    pair.b.next(C + "presence", match=lambda p: p.get("type") == "unsubscribe")
-    got, arrived = pair.fence()
-    assert not [ET.tostring(p) for p in got if p.get("type") in (None, "subscribed")], "and no presence of one he is not subscribed to"
-    mine, other = pair.rosters()
-    assert mine["subscription"] == "none" and other["subscription"] == "none", "no subscription on either side"
-
-
-@pytest.mark.parametrize("kind", ["unsubscribe", "unsubscribed"])
-@ways()
-def test_the_end_of_a_subscription_is_never_refused(lab, kind, way):
-    pair = Pair(lab, subscribed=True)
-    assert [r["subscription"] for r in pair.rosters()] == ["to", "from"]
-    sender, other = (pair.a, pair.b) if kind == "unsubscribe" else (pair.b, pair.a)
-    refuse(lab, "e_DELIVER", "subscription", way)
-    sender.send(f"<presence type='{kind}' to='{other.bare}'>{STATUS}</presence>")
-    seen = other.next(C + "presence", match=lambda p: p.get("type") == kind)
-    assert len(seen) == 0, "stripped"
-    pair.fence()
-    assert [r["subscription"] for r in pair.rosters() if r] in (["none", "none"], ["none"])
-
-
-@ways("handle", "error", "silence")
-def test_subscribe_refused_at_es_in_stays_pending(lab, way):
-    pair = Pair(lab)
-    refuse(lab, "es_IN", "subscription", way)
-    pair.a.send(f"<presence type='subscribe' to='{pair.b.bare}'/>")
-    lab.first.wait("es_IN")
-    got, arrived = pair.fence()
-    assert presences(arrived, "subscribe") == [] and presences(got, "unsubscribed") == []
-    again = lab.client(pair.b_name, "two")
-    assert again.next(C + "presence", match=lambda p: p.get("type") == "subscribe").get("from") == pair.a.bare
-
-
-@at("e_DELIVER", "es_IN")
-@ways("handle", "error")
-def test_refused_presence_broadcast_is_dropped(lab, event, way):
-    pair = Pair(lab, subscribed=True)
-    refuse(lab, event, "presence", way)
-    pair.b.send(f"<presence><show>away</show>{STATUS}</presence>")
-    lab.first.wait(event)
-    got, arrived = pair.fence()
-    assert got == [], "the contact sees nothing of it"
-    assert all(p.get("type") != "error" for p in arrived), "and the sender no error"
-
-
-def test_broadcast_unavailable_refused_at_es_out(lab):
-    pair = Pair(lab, subscribed=True)
-    refuse(lab, "es_OUT", "presence", "error")
-    pair.b.send(f"<presence type='unavailable'>{STATUS}</presence>")
-    seen = pair.a.next(C + "presence", match=lambda p: p.get("type") == "unavailable" and p.get("from") == pair.b.jid)
-    assert len(seen) == 0
-
-
-def test_presence_of_a_cut_session(lab):
-    """The server makes the unavailable presence: no es_OUT, but e_DELIVER and es_IN at the contact, and es_END."""
-    pair = Pair(lab, subscribed=True)
-    lab.begin(passed, [(e, "presence", "bounce", False) for e in ("es_OUT", "e_DELIVER", "es_IN", "es_END")])
-    pair.b.cut()
-    pair.a.next(C + "presence", match=lambda p: p.get("type") == "unavailable" and p.get("from") == pair.b.jid)
-    lab.first.wait("es_END")
-    assert sorted(e.name for e in lab.first.seen()) == ["e_DELIVER", "es_END", "es_IN"]
+    lab.juliet.next(C + "presence", match=lambda p: p.get("from") == kitchen.jid and p.get("type") == "unavailable")
 
 
 # ---- sessions that go and come ----
@@ -441,20 +201,6 @@ def test_flush_partly_refused_keeps_order(lab):
 
 
 # ---- the chain ----
-def test_second_profile_refuses(lab):
-    lab.begin(passed, [("es_OUT", "message", "bounce", False)], [("es_OUT", "message", "bounce", False)])
-    lab.second.script = refusing
-    identity = lab.romeo.message(lab.juliet.bare, "no")
-    try:
-        got, arrived = None, None
-        lab.second.wait("es_OUT")
-        got, arrived = lab.fence(lab.romeo, lab.juliet)
-    finally:
-        lab.second.script = passed
-    assert arrived == []
-    the_error(got, lab.juliet.bare, Outcome("refuse", "policy-violation"), identity)
-
-
 def test_order_is_kept_whatever_the_answers_order(lab):
     """Twenty messages, answered backwards: written forwards."""
     held = []

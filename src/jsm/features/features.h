@@ -82,6 +82,7 @@ const char *subscription_check(const struct context *cx, const char **text);
 void subscription_out_apply(const struct context *cx, struct effects *fx);
 void subscription_in_apply(const struct context *cx, struct effects *fx);
 bool subscription_stands(const struct user *u, const struct stanza *s); /* what a subscribe that has arrived asks for is there or asked for, or a subscribed grants */
+extern const struct stanza_row subscribed_refused_row; /* for a subscribed that e_DELIVER refused */
 /* offline.c */
 bool message_is_chat_state(const struct stanza *s); /* and nothing else (XEP-0085) */
 bool node_is_chat_state(const struct xml_node *message); /* the same of one that was parsed */

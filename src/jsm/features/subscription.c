@@ -178,6 +178,20 @@ static void to_sessions(const struct context *cx, struct effects *fx, const stru
     }
 }
 
+/* The contact approved, and compliance refused to let it in: as if the user unsubscribed at once, so that neither side waits for the other. */
+static void subscribed_refused_apply(const struct context *cx, struct effects *fx)
+{
+    struct jid contact = jid_to_bare(cx->arena, &cx->stanza->from);
+    struct roster_item *item = roster_find(cx->user, contact.bare);
+    struct shown before = shown_of(item);
+    effect_route(fx, stanza_make(STANZA_PRESENCE, PRESENCE_UNSUBSCRIBE, &cx->user->jid, &contact, cx->stanza->id, STR("")), PARCEL_NO_EVENTS);
+    if (item == NULL || !item->ask) return;
+    item->ask = false;
+    changed(cx, fx, item, before);
+}
+
+const struct stanza_row subscribed_refused_row = {.name = "subscribed_refused", .apply = subscribed_refused_apply, .what = "a refused approval of a subscription"};
+
 void subscription_in_apply(const struct context *cx, struct effects *fx)
 {
     struct jid contact = jid_to_bare(cx->arena, &cx->stanza->from);
