@@ -113,17 +113,32 @@ static void metric_sum(unsigned first, unsigned n, int64_t *sums)
     pthread_mutex_unlock(&lock);
 }
 
+static int64_t metric_value(const struct metric_row *row, const int64_t *cells)
+{
+    int64_t count = 0;
+    if (row->type != METRIC_HISTOGRAM) return cells[0];
+    for (unsigned i = 0; i <= BOUNDS; i++) count += cells[i];
+    return count;
+}
+
 int64_t metric_read(enum metric_id id)
 {
     int64_t sums[HISTOGRAM_CELLS];
-    if (rows[id].type != METRIC_HISTOGRAM) {
-        metric_sum(rows[id].cell, 1, sums);
-        return sums[0];
+    metric_sum(rows[id].cell, rows[id].type == METRIC_HISTOGRAM ? HISTOGRAM_CELLS : 1, sums);
+    return metric_value(&rows[id], sums);
+}
+
+void metric_each(void (*fn)(void *arg, const struct metric_view *m), void *arg)
+{
+    int64_t *cells = x_malloc(CELLS * sizeof(*cells));
+    metric_sum(0, CELLS, cells);
+    for (unsigned id = 0; id < METRIC_COUNT; id++) {
+        const struct metric_row *row = &rows[id];
+        const int64_t *own = &cells[row->cell];
+        struct metric_view view = {row->name, row->label, row->type, metric_value(row, own), row->type == METRIC_HISTOGRAM ? (uint64_t)own[HISTOGRAM_SUM] : 0};
+        fn(arg, &view);
     }
-    metric_sum(rows[id].cell, HISTOGRAM_CELLS, sums);
-    int64_t count = 0;
-    for (unsigned i = 0; i <= BOUNDS; i++) count += sums[i];
-    return count;
+    free(cells);
 }
 
 /* Microseconds as seconds, without the trailing zeros of the fraction; integers, so that no locale can put a comma there. */

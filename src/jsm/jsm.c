@@ -9,6 +9,7 @@
 #include "jsm/resume.h"
 #include "jsm/send.h"
 #include "jsm/service.h"
+#include "jsm/stats.h"
 #include "jsm/ticket.h"
 #include <pthread.h>
 #include <stdatomic.h>
@@ -26,6 +27,7 @@ void jsm_worker_start(const struct config *config)
     list_init(&jsm->settling);
     list_init(&jsm->slow);
     list_init(&jsm->kept_over);
+    stats_worker_start();
 }
 
 void jsm_worker_stop(void)
@@ -34,6 +36,7 @@ void jsm_worker_stop(void)
     if (jsm->sessions.count > 0) log_warn("jsm", "%zu sessions are left at the end", jsm->sessions.count);
     adhoc_worker_stop();
     service_worker_stop();
+    stats_worker_stop();
     tickets_worker_stop();
     resume_worker_stop();
     stages_thread_stop();

@@ -109,6 +109,24 @@ static void test_exposition(void **state)
     buf_free(&out);
 }
 
+static void each_one(void *arg, const struct metric_view *m)
+{
+    unsigned *id = arg;
+    assert_true(m->name != NULL && m->label != NULL);
+    assert_int_equal(m->value, metric_read((enum metric_id)(*id)++));
+    if (m->type == METRIC_HISTOGRAM && strcmp(m->name, "event_seconds") == 0) assert_true(m->value == 2 && m->sum_us == 1700);
+}
+
+static void test_each_is_as_read(void **state)
+{
+    UNIT_UNUSED(state);
+    unsigned n = 0;
+    metric_observe_us(METRIC_EVENTS_TIME, 200);
+    metric_observe_us(METRIC_EVENTS_TIME, 1500);
+    metric_each(each_one, &n);
+    assert_int_equal(n, METRIC_COUNT);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -116,6 +134,7 @@ int main(void)
         cmocka_unit_test(test_gauge_goes_down_on_another_thread),
         cmocka_unit_test(test_histogram),
         cmocka_unit_test(test_exposition),
+        cmocka_unit_test(test_each_is_as_read),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
