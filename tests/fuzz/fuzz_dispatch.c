@@ -7,7 +7,8 @@
  *   ! n k      its connection is cut; the last k stanzas have not reached it.  ~ n: it resumes, or connects anew
  *   s k r z w x n   it enables stream management; acknowledges; asks for an acknowledgement; is inactive, active; sends what is no stanza
  *   m n, M n   its stream takes no more output; takes it again
- *   a n how    the compliance server answers the nth event: p pass, s... pass with these children, S... pass with this, h... handle, e... error, x... this
+ *   a n how    the compliance server answers the nth event: p pass, s... pass with these children, S... pass with this, c... pass to this
+ *              session (e_PRISESSION), h... handle, e... error, x... this
  *   A how      so are events answered from now on, at once; n: not
  *   o n, g n   compliance server n (0 or 1) is cut off; ends its streams.  u n: it is there again
  *   p n        plan n of dispatch/servers.c; on the first line: from the first order on
@@ -36,7 +37,7 @@ static void world_start(void)
     static struct config config;
     static const char *const options[] = {"server.domains=" DOMAIN,    "server.admins=juliet@" DOMAIN, "register.enabled=true",     "c2s.session_window=8",
                                           "c2s.unacked_stanzas=20",    "c2s.user_sessions=3",         "offline.max_messages=4",    "roster.max_items=6",
-                                          "broker.link_outstanding=4", "c2s.ack_stanzas=2",           "register.accounts=0"};
+                                          "broker.link_outstanding=4", "c2s.ack_stanzas=2",           "register.accounts=0",         "broker.stats_interval=0"};
     struct err err = {0};
     loop_begin();
     MUST_HOLD(log_start(LOG_LEVEL_ERROR, "text", "/dev/null", &err) == 0);

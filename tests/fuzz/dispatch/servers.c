@@ -288,6 +288,10 @@ static void add_answer(struct buf *b, const struct event_seen *e, const char *ho
         buf_adds(b, "</pass></iq>");
         note_pass(e);
         break;
+    case 'c': /* the primary session */
+        buf_addf(b, "<iq type='result' id='%s'><pass xmlns='urn:signet:event-broker:0' session='%.*s'/></iq>", e->number, (int)strcspn(rest, "'<&"), rest);
+        note_pass(e);
+        break;
     case 'h':
         if (m != NULL) m->excused = true;
         buf_addf(b, "<iq type='result' id='%s'><handle xmlns='urn:signet:event-broker:0'>%s</handle></iq>", e->number, rest);
@@ -357,8 +361,8 @@ void servers_recover(void)
 #define ROW(event, handling, fire) "{\"event\":\"" event "\",\"packet\":\"all\",\"handling\":\"" handling "\",\"fire_and_forget\":" fire "}"
 #define ROWS(handling, fire) \
     ROW("e_AUTH", handling, fire) "," ROW("e_REGISTER", handling, fire) "," ROW("e_SESSION", handling, fire) "," ROW("es_OUT", handling, fire) "," \
-    ROW("e_SERVER", handling, fire) "," ROW("e_DELIVER", handling, fire) "," ROW("e_OFFLINE", handling, fire) "," ROW("es_IN", handling, fire) "," \
-    ROW("es_END", "pass", fire)
+    ROW("e_SERVER", handling, fire) "," ROW("e_DISCOFEAT", handling, fire) "," ROW("e_DELIVER", handling, fire) "," \
+    ROW("e_PRISESSION", handling, fire) "," ROW("e_OFFLINE", handling, fire) "," ROW("es_IN", handling, fire) "," ROW("es_END", "pass", fire)
 #define PROFILE(name, rows) "{\"name\":\"" name "\",\"rows\":[" rows "]}"
 #define ASSIGNED(server, profile) "{\"node\":\"" NODE "\",\"server\":\"" server "\",\"profile\":\"" profile "\"}"
 #define PLAN(profiles, assignments) "{\"servers\":[" SERVER("wall") "," SERVER("log") "],\"profiles\":[" profiles "],\"assignments\":[" assignments "]}"
@@ -368,7 +372,7 @@ static const char *const plans[PLANS] = {
     PLAN("", ASSIGNED("wall", SYSTEM_PROFILE)),
     PLAN(PROFILE("Wall", ROWS("bounce", "false")) "," PROFILE("Log", ROWS("pass", "false")), ASSIGNED("wall", "Wall") "," ASSIGNED("log", "Log")),
     PLAN(PROFILE("Log", ROWS("pass", "true")), ASSIGNED("log", "Log")),
-    PLAN(PROFILE("Some", ROW("es_IN", "pass", "false") "," ROW("e_DELIVER", "bounce", "false") "," ROW("e_OFFLINE", "bounce", "false")), ASSIGNED("wall", "Some")),
+    PLAN(PROFILE("Some", ROW("es_IN", "pass", "false") "," ROW("e_DELIVER", "bounce", "false") "," ROW("e_PRISESSION", "bounce", "false") "," ROW("e_OFFLINE", "bounce", "false")), ASSIGNED("wall", "Some")),
     PLAN(PROFILE("Wall", ROWS("bounce", "false")), ASSIGNED("wall", "Wall") "," ASSIGNED("log", "Wall")),
 };
 
