@@ -291,7 +291,7 @@ class End(Driver):
         return passed_with(event, "<presence xmlns='jabber:client' type='unavailable' from='nurse@example.com/kitchen'><status>changed</status></presence>")
 
 
-class Stats:
+class Stats(Driver):
     """The counters of the node, now and then: e_STATS. Nobody waits and nothing comes of any answer."""
 
     def run(self, lab, event, answer, outcome):
