@@ -85,15 +85,16 @@ static const char *example(const char *what)
 
 /* ---- writing ---- */
 
-static struct stanza *subject(void)
+/* As it left, or as it arrived: with the stanza id that it was given. */
+static struct stanza *subject(bool arrived)
 {
     struct err err;
     uint64_t sid = 0;
     stanza_ids_start(0x6a1b);
     for (unsigned i = 0; i < 0x12c; i++) sid = stanza_id_next();
-    struct stanza *s = stanza_from_text(STR("<message xmlns='jabber:client' type='chat' id='m1' from='romeo@example.com/balcony' to='juliet@example.com'>"
-                                            "<body>Art thou not Romeo?</body></message>"),
-                                        &err);
+#define LEFT "<message xmlns='jabber:client' type='chat' id='m1' from='romeo@example.com/balcony' to='juliet@example.com'><body>Art thou not Romeo?</body>"
+#define SID "<stanza-id xmlns='urn:xmpp:sid:0' by='juliet@example.com' id='6a1b-0000012c'/>"
+    struct stanza *s = stanza_from_text(arrived ? STR(LEFT SID "</message>") : STR(LEFT "</message>"), &err);
     assert_non_null(s);
     struct stanza *with = stanza_with(s, &(struct stanza_change){.sid = &sid});
     stanza_unref(s);
@@ -113,10 +114,12 @@ static void test_events_are_as_documented(void **state)
 {
     (void)state;
     const struct event_candidate candidates[] = {{STR("juliet@example.com/chamber"), 5}, {STR("juliet@example.com/orchard"), 0}};
-    struct event e = {.id = EVENT_es_OUT, .seq = 0x1f3, .subject = subject(), .key = STR("juliet@example.com romeo@example.com")};
+    struct event e = {.id = EVENT_es_OUT, .seq = 0x1f3, .subject = subject(false), .key = STR("juliet@example.com romeo@example.com")};
     assert_int_equal(clock_parse_stamp("2026-11-22T14:34:00.123Z", &e.wall_ms), 0);
     e.session = STR("romeo@example.com/balcony");
     check_written(&e, 0x7f3a, 1, "event awaited");
+    stanza_unref(e.subject);
+    e.subject = subject(true);
     e.id = EVENT_e_PRISESSION;
     e.seq++;
     e.session = STR_NONE;
@@ -126,9 +129,7 @@ static void test_events_are_as_documented(void **state)
     e.id = EVENT_es_IN;
     e.seq++;
     e.n_candidates = 0;
-    e.key = STR("romeo@example.com hall@rooms.example.com");
-    e.room = STR("hall@rooms.example.com");
-    e.copy = COPY_MUC;
+    e.session = STR("juliet@example.com/chamber");
     check_written(&e, 1, 0, "event forgotten");
     stanza_unref(e.subject);
     struct buf out = {0};
@@ -141,11 +142,13 @@ static void test_what_is_written_is_escaped(void **state)
 {
     (void)state;
     struct buf out = {0};
-    struct event e = {.id = EVENT_es_OUT, .seq = 1, .subject = subject(), .key = STR("o'brien@example.com <&>")};
+    struct event e = {
+        .id = EVENT_es_OUT, .seq = 1, .subject = subject(false), .key = STR("o'brien@example.com <&>"), .room = STR("o'hall@rooms.example.com"), .copy = COPY_MUC};
     struct event_request r = {.event = &e, .hold = 1, .profile = STR("R&D 'wall'")};
     protocol_write_event(&out, &names, 1, &r);
     assert_non_null(strstr(buf_cstr(&out), " key='o&apos;brien@example.com &lt;&amp;&gt;'"));
     assert_non_null(strstr(buf_cstr(&out), " profile='R&amp;D &apos;wall&apos;'"));
+    assert_non_null(strstr(buf_cstr(&out), " room='o&apos;hall@rooms.example.com' copy='muc'>"));
     stanza_unref(e.subject);
     buf_free(&out);
 }
