@@ -87,7 +87,7 @@ static void judge_pass(const struct event *e, const struct event_answer *a, stru
         if (difference != NULL)
             invalid(out, difference);
         else
-            out->stanza = stanza_with(a->stanza, &(struct stanza_change){.sid = &e->subject->sid});
+            out->stanza = stanza_with(a->stanza, &(struct stanza_change){.sid = &e->subject->sid, .origin = &e->subject->origin});
         break;
     case ANSWERS_PASS_UNMODIFIED:
         if (header_difference(e->subject, a->stanza) != NULL || !content_equal(e->subject, a->stanza))
@@ -118,7 +118,7 @@ static void judge_handle(const struct event *e, const struct event_answer *a, st
         invalid(out, "the reply in the answer does not answer the event's iq: result or error, same id, addresses swapped");
         return;
     }
-    out->stanza = stanza_with(reply, &(struct stanza_change){.from = &s->to, .to = &s->from, .sid = &s->sid});
+    out->stanza = stanza_with(reply, &(struct stanza_change){.from = &s->to, .to = &s->from, .sid = &s->sid, .origin = &s->origin});
 }
 
 static void judge_error(const struct event_answer *a, struct judgement *out)

@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/metric.h"
 #include "broker/hold.h"
+#include "io/intake.h"
 #include "broker/private.h"
 #include "broker/setup.h"
 #include "io/worker.h"
@@ -31,7 +32,10 @@ struct broker {
     struct wheel_timer timer;
     struct turn_hook run;
     struct link_counts *counts; /* by link id: what this worker's holds met with */
-    uint32_t *owners; /* by link id: the worker it lives on */
+    struct owner { /* by link id */
+        uint32_t worker; /* where it lives */
+        struct intake *intake; /* what is on its way to it */
+    } *owners;
     uint32_t n_counts, n_owners;
     bool stopped; /* no links any more */
     _Atomic uint64_t waiting; /* holds, for other threads */
@@ -47,6 +51,8 @@ static struct {
     struct setup *current;
     struct broker *workers[WORKERS_MAX];
     _Atomic(void (*)(const struct event_trace *)) trace;
+    struct intake **intakes; /* by link id, for all workers; guarded by lock */
+    uint32_t n_intakes;
 } shared = {.lock = PTHREAD_MUTEX_INITIALIZER, .apply = PTHREAD_MUTEX_INITIALIZER};
 
 static _Thread_local struct broker *self;
@@ -120,13 +126,18 @@ static void keeps_post(uint32_t link, bool keeps)
     }
 }
 
+static const struct owner *link_owner(uint32_t link);
+
 static void request_here(uint32_t link, struct event_request *take)
 {
     struct link_io *l = imap_get(&self->links, link);
+    struct intake *intake = link_owner(link)->intake;
+    intake_took(intake, event_request_bytes(take));
     if (l != NULL) {
         link_io_offer(l, take);
         return;
     }
+    intake_settle(intake, &(struct intake_level){.most_events = UINT64_MAX, .most_bytes = UINT64_MAX, .away = true});
     if (take->hold != 0) { /* taken out of the configuration while the request travelled */
         struct event_answer a = {.kind = ANSWER_RETURNED, .hold = take->hold, .step = take->step, .link = link};
         answer_post(take->worker, &a);
@@ -160,16 +171,42 @@ static void forget_run(struct msg *msg)
     free(m);
 }
 
-/* The worker a link lives on: by its name, so that it is the same under each configuration. */
-static uint32_t link_worker(uint32_t link)
+static struct intake *intake_of(uint32_t link, uint32_t worker)
+{
+    pthread_mutex_lock(&shared.lock);
+    if (link >= shared.n_intakes) {
+        shared.intakes = x_realloc(shared.intakes, (link + 1) * sizeof *shared.intakes);
+        memset(shared.intakes + shared.n_intakes, 0, (link + 1 - shared.n_intakes) * sizeof *shared.intakes);
+        shared.n_intakes = link + 1;
+    }
+    if (shared.intakes[link] == NULL) shared.intakes[link] = intake_new(worker);
+    struct intake *in = shared.intakes[link];
+    pthread_mutex_unlock(&shared.lock);
+    return in;
+}
+
+static void intakes_forget(void)
+{
+    for (uint32_t i = 0; i < shared.n_intakes; i++) intake_free(shared.intakes[i]);
+    free(shared.intakes);
+    shared.intakes = NULL;
+    shared.n_intakes = 0;
+}
+
+/* The worker a link lives on goes by its name, so that it is the same under each configuration. */
+static const struct owner *link_owner(uint32_t link)
 {
     while (link >= self->n_owners) {
-        const char *name = link_component(self->n_owners);
-        self->owners = x_realloc(self->owners, (self->n_owners + 1) * sizeof *self->owners);
-        self->owners[self->n_owners++] = (uint32_t)(hash_stable(name, strlen(name)) % worker_count());
+        uint32_t id = self->n_owners++;
+        const char *name = link_component(id);
+        uint32_t worker = (uint32_t)(hash_stable(name, strlen(name)) % worker_count());
+        self->owners = x_realloc(self->owners, self->n_owners * sizeof *self->owners);
+        self->owners[id] = (struct owner){worker, intake_of(id, worker)};
     }
-    return self->owners[link];
+    return &self->owners[link];
 }
+
+static uint32_t link_worker(uint32_t link) { return link_owner(link)->worker; }
 
 /* ---- what the holds want ---- */
 
@@ -182,16 +219,20 @@ static uint64_t do_now_us(void *owner)
 static void do_send(void *owner, uint32_t link, struct event_request *take)
 {
     (void)owner;
-    uint32_t worker = link_worker(link);
-    if (worker == worker_id()) {
+    struct owner to = *link_owner(link);
+    uint64_t origin = take->event->subject->origin;
+    bool patient = take->hold == 0;
+    intake_hand(to.intake, event_request_bytes(take));
+    if (to.worker == worker_id()) {
         request_here(link, take);
-        return;
+    } else {
+        struct request_msg *m = x_calloc(1, sizeof *m);
+        m->msg.run = request_run;
+        m->link = link;
+        m->request = *take;
+        worker_post(to.worker, &m->msg);
     }
-    struct request_msg *m = x_calloc(1, sizeof *m);
-    m->msg.run = request_run;
-    m->link = link;
-    m->request = *take;
-    worker_post(worker, &m->msg);
+    intake_check(to.intake, origin, patient);
 }
 
 static void do_forget(void *owner, uint32_t link, uint64_t hold)
@@ -317,7 +358,7 @@ static void links_reconcile(struct broker *b, const struct setup *s)
         if (l != NULL)
             link_io_update(l, spec);
         else
-            imap_put(&b->links, spec->id, link_io_new(spec, &shared.links));
+            imap_put(&b->links, spec->id, link_io_new(spec, &shared.links, link_owner(spec->id)->intake));
     }
 }
 
@@ -423,6 +464,7 @@ int broker_start(const struct config *config, const char *node, uint32_t boot, s
                  .ping_interval_ms = (uint64_t)config->broker_ping_interval,
                  .ping_timeout_ms = (uint64_t)config->broker_ping_timeout,
                  .connect_ms = (uint64_t)config->broker_connect_timeout,
+                 .answer_ms = shared.event_timeout_ms,
                  .outstanding = (uint32_t)config->broker_link_outstanding,
                  .queue_bytes = (uint64_t)config->broker_link_queue_bytes},
         .component = {.element_bytes = answer * 4 + 65536, /* beyond answer_bytes an answer is invalid; beyond this it isn't read to its end */
@@ -436,6 +478,7 @@ int broker_start(const struct config *config, const char *node, uint32_t boot, s
         .keeps = keeps_post,
     };
     event_ids_start(node, boot);
+    intakes_forget(); /* of an earlier start in this process */
     return listen_start(config->component_listen, err);
 }
 

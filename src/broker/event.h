@@ -49,6 +49,9 @@ struct event_request {
     void *owner; /* refcounted holder of profile (the plan) */
 };
 
+/* About what it costs while it waits. */
+static inline size_t event_request_bytes(const struct event_request *r) { return r->event->bytes + 128; }
+
 /* Link -> raiser. */
 enum answer_kind {
     ANSWER_PASS,

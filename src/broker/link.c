@@ -14,6 +14,7 @@
 #include "broker/link.h"
 #include "base/hash.h"
 #include "base/state.h"
+#include "broker/pace.h"
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -36,6 +37,7 @@ struct entry {
     struct list node; /* in sent or waiting */
     uint64_t number;
     uint64_t stamp; /* what send() returned */
+    uint64_t offered_ms;
     struct event_request request;
     bool is_sent; /* on this connection; in `sent` */
     bool sent_before; /* on an earlier one */
@@ -54,8 +56,9 @@ struct link {
     struct list sent, waiting;
     struct imap by_number; /* entries somebody waits for */
     struct imap by_hold;
-    uint32_t n_sent, n_waiting;
-    uint64_t bytes;
+    uint32_t n_sent, n_waiting, n_told; /* n_told: of those waiting, what nobody waits for */
+    uint64_t bytes, told_bytes;
+    struct pace pace;
     uint64_t next_number, next_ping;
     uint64_t random;
     uint64_t heard_ms; /* the last sign of life */
@@ -79,6 +82,15 @@ const char *link_last_error(const struct link *l) { return l->last_error; }
 uint32_t link_outstanding(const struct link *l) { return l->n_sent; }
 uint32_t link_waiting(const struct link *l) { return l->n_waiting; }
 uint64_t link_bytes(const struct link *l) { return l->bytes; }
+
+static bool told_counts(const struct link *l) { return l->state == LINK_ACTIVE; }
+uint32_t link_backlog(const struct link *l)
+{
+    uint32_t awaited = pace_backlog(&l->pace, l->next_number - 1, l->n_sent + l->n_waiting - l->n_told);
+    return told_counts(l) ? awaited + l->n_told : awaited;
+}
+uint32_t link_room_for(const struct link *l) { return l->pace.limit; }
+uint64_t link_backlog_bytes(const struct link *l) { return told_counts(l) ? l->bytes : l->bytes - l->told_bytes; }
 uint64_t link_window_end(const struct link *l) { return l->window_end; }
 const struct link_stats *link_stats(const struct link *l) { return &l->stats; }
 bool link_probing(const struct link *l) { return l->probing; }
@@ -93,6 +105,7 @@ struct link *link_new(const char *name, bool dials, const struct link_limits *li
     l->owner = owner;
     l->random = seed;
     l->next_number = l->next_ping = 1;
+    pace_init(&l->pace, limits->outstanding, limits->answer_ms);
     list_init(&l->sent);
     list_init(&l->waiting);
     return l;
@@ -124,7 +137,15 @@ static void link_move(struct link *l, enum link_state to, const char *why)
 /* Holds are numbered per worker, so both together name one. A hold is at one step of its chain, so it has at most one event here. */
 static uint64_t hold_key(uint32_t worker, uint64_t hold) { return hash_mix(hold, worker); }
 
-static uint64_t entry_bytes(const struct entry *e) { return e->request.event->bytes + sizeof *e; }
+static uint64_t entry_bytes(const struct entry *e) { return event_request_bytes(&e->request); }
+
+/* One of which nobody waits comes to those waiting, or leaves them. */
+static void told_count(struct link *l, const struct entry *e, bool comes)
+{
+    if (e->request.hold != 0) return;
+    l->n_told = comes ? l->n_told + 1 : l->n_told - 1;
+    l->told_bytes = comes ? l->told_bytes + entry_bytes(e) : l->told_bytes - entry_bytes(e);
+}
 
 /* Takes an entry out of everything; its request is the caller's. */
 static struct event_request entry_take(struct link *l, struct entry *e)
@@ -139,6 +160,7 @@ static struct event_request entry_take(struct link *l, struct entry *e)
     else
         l->n_waiting--;
     l->bytes -= entry_bytes(e);
+    told_count(l, e, false);
     list_remove(&e->node);
     free(e);
     return request;
@@ -196,19 +218,21 @@ static void link_return_all(struct link *l)
     }
 }
 
-enum link_offer link_offer(struct link *l, const struct event_request *request)
+enum link_offer link_offer(struct link *l, const struct event_request *request, uint64_t now_ms)
 {
     if (!link_keeps(l)) return LINK_REFUSED;
-    if (l->bytes + request->event->bytes + sizeof(struct entry) > l->limits.queue_bytes) {
+    if (l->bytes + event_request_bytes(request) > l->limits.queue_bytes) {
         l->stats.full++;
         return LINK_FULL;
     }
     struct entry *e = x_calloc(1, sizeof *e);
     e->request = *request;
     e->number = l->next_number++;
+    e->offered_ms = now_ms;
     l->stats.events++;
     l->n_waiting++;
     l->bytes += entry_bytes(e);
+    told_count(l, e, true);
     list_push_back(&l->waiting, &e->node);
     if (request->hold != 0) {
         imap_put(&l->by_number, e->number, e);
@@ -218,7 +242,7 @@ enum link_offer link_offer(struct link *l, const struct event_request *request)
     return LINK_TAKEN;
 }
 
-bool link_answer(struct link *l, uint64_t number, struct event_request *request, uint64_t *stamp)
+bool link_answer(struct link *l, uint64_t number, struct event_request *request, uint64_t *stamp, uint64_t now_ms)
 {
     struct entry *e = imap_get(&l->by_number, number);
     if (e == NULL || !e->is_sent) { /* not there, or not sent on this connection: an answer can't be meant for it */
@@ -229,8 +253,10 @@ bool link_answer(struct link *l, uint64_t number, struct event_request *request,
         return false;
     }
     *stamp = e->stamp;
+    uint64_t waited_ms = now_ms > e->offered_ms ? now_ms - e->offered_ms : 0;
     l->stats.answers++;
     *request = entry_take(l, e);
+    pace_answered(&l->pace, number, waited_ms, l->next_number - 1, l->n_sent + l->n_waiting - l->n_told, now_ms);
     link_pump(l);
     return true;
 }

@@ -14,6 +14,7 @@ struct link_limits {
     uint64_t outage_window_ms; /* an ungraceful cut: how long the events are kept */
     uint64_t ping_interval_ms, ping_timeout_ms;
     uint64_t connect_ms; /* dial to handshake */
+    uint64_t answer_ms; /* the time an event has for its answer */
     uint32_t outstanding; /* sent and not answered */
     uint64_t queue_bytes; /* of all events held: sent and unanswered, and waiting */
 };
@@ -42,9 +43,9 @@ void link_set_limits(struct link *l, const struct link_limits *limits);
 enum link_offer { LINK_TAKEN, LINK_FULL, LINK_REFUSED };
 /* Offers an event. LINK_TAKEN: the request is the link's now, sent or queued. LINK_FULL: the bound on bytes was reached. LINK_REFUSED: the link is GONE
  * (keeps nothing). In both last cases the request stays the caller's. */
-enum link_offer link_offer(struct link *l, const struct event_request *request);
+enum link_offer link_offer(struct link *l, const struct event_request *request, uint64_t now_ms);
 /* An answer to `number` came. true: *request is the caller's now. false: nobody waits (counted as late, or unknown when no such number was ever given). */
-bool link_answer(struct link *l, uint64_t number, struct event_request *request, uint64_t *stamp);
+bool link_answer(struct link *l, uint64_t number, struct event_request *request, uint64_t *stamp, uint64_t now_ms);
 /* Its raiser has given up (time-out): nothing is kept or sent for that hold any more; an answer will be late. No-op when it is not here. */
 bool link_forget(struct link *l, uint32_t worker, uint64_t hold);
 void link_blocked(struct link *l, bool blocked); /* the connection takes no more output for now, or takes it again */
@@ -76,6 +77,11 @@ const char *link_last_error(const struct link *l); /* "" : none */
 uint32_t link_outstanding(const struct link *l);
 uint32_t link_waiting(const struct link *l);
 uint64_t link_bytes(const struct link *l);
+/* What those who send to it should know: how many events are in the server's way, how many may be before they have to wait, and the bytes held. What nobody
+ * waits for does not count while the link is not ACTIVE: it has no deadline, and an outage is not to stop anybody for its sake. */
+uint32_t link_backlog(const struct link *l);
+uint32_t link_room_for(const struct link *l);
+uint64_t link_backlog_bytes(const struct link *l);
 uint64_t link_window_end(const struct link *l); /* 0: no window is open */
 const struct link_stats *link_stats(const struct link *l);
 

@@ -30,8 +30,10 @@ struct link_io {
     struct wheel_timer timer;
     bool kept; /* what the workers were told last */
     bool stopping; /* by link_io_stop(): nothing is lost */
-    bool was_full, troubled; /* alarms may be up */
+    bool was_full, troubled, slow; /* alarms may be up */
     uint64_t trouble_ms; /* when link_io_trouble() was called last */
+    uint64_t slow_ms; /* when senders waited last */
+    struct intake *intake; /* what is on its way here */
     uint64_t refused_logged_ms;
     uint64_t since_wall_ms;
     unsigned gauge_state; /* the state's gauge it is counted in */
@@ -62,6 +64,10 @@ static void settle_alarms(struct link_io *l)
         l->was_full = false;
         alarm_clear(ALARM_QUEUE_FULL, l->spec.component);
     }
+    if (l->slow && worker_now_ms() - l->slow_ms > CALM_MS) {
+        l->slow = false;
+        alarm_clear(ALARM_COMPLIANCE_SLOW, l->spec.component);
+    }
     if (l->troubled && worker_now_ms() - l->trouble_ms > CALM_MS) {
         alarm_clear(ALARM_EVENT_TIMEOUT, l->spec.component);
         alarm_clear(ALARM_INVALID_ANSWER, l->spec.component);
@@ -69,9 +75,25 @@ static void settle_alarms(struct link_io *l)
     }
 }
 
+/* Those who send hear of it, and have to wait, or need not any more. */
+static void settle_intake(struct link_io *l)
+{
+    bool active = link_state(l->link) == LINK_ACTIVE;
+    intake_settle(l->intake, &(struct intake_level){.events = link_backlog(l->link),
+                                                   .bytes = link_backlog_bytes(l->link),
+                                                   .most_events = link_room_for(l->link),
+                                                   .most_bytes = l->settings->link.queue_bytes / 2,
+                                                   .away = !active});
+    if (!active || intake_waiting(l->intake) == 0) return;
+    l->slow_ms = worker_now_ms();
+    if (!l->slow) alarm_raise(ALARM_COMPLIANCE_SLOW, l->spec.component, "%u events are under way, and sessions wait to send more", link_outstanding(l->link));
+    l->slow = true;
+}
+
 static void settle(struct link_io *l)
 {
     const struct link_stats *s = link_stats(l->link);
+    settle_intake(l);
     settle_gauge(METRIC_LINK_OUTSTANDING, &l->gauge_outstanding, link_outstanding(l->link));
     settle_gauge(METRIC_LINK_WAITING, &l->gauge_waiting, link_waiting(l->link));
     settle_gauge(METRIC_LINK_BYTES, &l->gauge_bytes, (int64_t)link_bytes(l->link));
@@ -295,7 +317,7 @@ static void on_answer(struct link_io *l, uint64_t number, struct event_answer *a
     static const enum metric_id kinds[] = {METRIC_ANSWERS_PASS, METRIC_ANSWERS_PASS_STANZA, METRIC_ANSWERS_HANDLE, METRIC_ANSWERS_ERROR, METRIC_ANSWERS_INVALID};
     struct event_request request;
     uint64_t stamp;
-    if (!link_answer(l->link, number, &request, &stamp)) {
+    if (!link_answer(l->link, number, &request, &stamp, worker_now_ms())) {
         event_answer_clear(a);
         return;
     }
@@ -398,10 +420,11 @@ static void take_spec(struct link_io *l, const struct link_spec *spec)
     l->names = (struct protocol_names){.broker = l->settings->broker, .component = l->spec.component};
 }
 
-struct link_io *link_io_new(const struct link_spec *spec, const struct link_io_settings *settings)
+struct link_io *link_io_new(const struct link_spec *spec, const struct link_io_settings *settings, struct intake *intake)
 {
     struct link_io *l = x_calloc(1, sizeof *l);
     l->settings = settings;
+    l->intake = intake;
     take_spec(l, spec);
     l->timer.fn = on_timer;
     l->since_wall_ms = clock_wall_ms();
@@ -445,7 +468,7 @@ void link_io_stop(struct link_io *l, const char *why)
     settle(l);
     worker_timer_cancel(&l->timer);
     metric_add(METRIC_LINKS_GONE, -1);
-    static const enum alarm_id alarms[] = {ALARM_LINK_LOST, ALARM_HANDSHAKE_REFUSED, ALARM_QUEUE_FULL, ALARM_EVENT_TIMEOUT,
+    static const enum alarm_id alarms[] = {ALARM_LINK_LOST, ALARM_HANDSHAKE_REFUSED, ALARM_QUEUE_FULL, ALARM_COMPLIANCE_SLOW, ALARM_EVENT_TIMEOUT,
                                            ALARM_INVALID_ANSWER, ALARM_PASSED_UNLOGGED};
     for (unsigned i = 0; i < sizeof alarms / sizeof alarms[0]; i++) alarm_clear(alarms[i], l->spec.component);
     link_free(l->link);
@@ -454,7 +477,7 @@ void link_io_stop(struct link_io *l, const char *why)
 
 void link_io_offer(struct link_io *l, struct event_request *take)
 {
-    enum link_offer offer = link_offer(l->link, take);
+    enum link_offer offer = link_offer(l->link, take, worker_now_ms());
     if (offer != LINK_TAKEN) {
         if (take->hold != 0) {
             struct event_answer a = {

@@ -4,6 +4,7 @@
 #define SIGNET_BROKER_LINK_IO_H
 #include "broker/broker.h"
 #include "broker/link.h"
+#include "io/intake.h"
 #include "io/tls.h"
 #include "xmpp/component.h"
 
@@ -26,7 +27,7 @@ struct link_io_settings { /* the same for all links, set once */
 
 struct link_io;
 /* Starts it. spec's strings and tls must live until the link is stopped or updated with another. */
-struct link_io *link_io_new(const struct link_spec *spec, const struct link_io_settings *settings);
+struct link_io *link_io_new(const struct link_spec *spec, const struct link_io_settings *settings, struct intake *intake);
 void link_io_update(struct link_io *l, const struct link_spec *spec); /* a changed host, port, password, direction or TLS connects anew, events are kept */
 void link_io_stop(struct link_io *l, const char *why); /* returns its events, ends its stream gracefully and frees it */
 void link_io_offer(struct link_io *l, struct event_request *take);

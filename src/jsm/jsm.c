@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/stages.h"
+#include "jsm/brake.h"
 #include "jsm/deliver.h"
 #include "jsm/features/features.h"
 #include "jsm/receive.h"
@@ -27,6 +28,8 @@ void jsm_worker_start(const struct config *config)
     list_init(&jsm->settling);
     list_init(&jsm->slow);
     list_init(&jsm->kept_over);
+    list_init(&jsm->braked);
+    brake_worker_start();
     stats_worker_start();
 }
 

@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/metric.h"
 #include "base/stages.h"
+#include "jsm/brake.h"
 #include "jsm/features/disco.h"
 #include "jsm/incoming.h"
 #include "jsm/ticket.h"
@@ -350,6 +351,7 @@ static void incoming_return(struct incoming *in, const char *condition, const ch
 void receive_parcel(struct parcel *take)
 {
     struct stanza *s = take->stanza;
+    if (take->flags & PARCEL_COUNTED) brake_arrived(s);
     if (s->to.local.p == NULL) { /* a resource of the server itself has nothing; results and errors it gets end here */
         bool answered = (stanza_is_request(s) || s->kind == STANZA_MESSAGE) && (take->flags & (PARCEL_COPY | PARCEL_NO_EVENTS)) == 0;
         if (answered) incoming_send_back(stanza_error(s, "service-unavailable", NULL, NULL));

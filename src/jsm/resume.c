@@ -303,7 +303,7 @@ static void detached(struct session *s)
     written_end(s, &left);
     s->c2s = NULL;
     s->detached = true;
-    s->window.stopped = false; /* the pause was the stream's */
+    s->window.stopped = s->reading_stopped = false; /* the pause was the stream's */
     worker_timer_cancel(&s->resume->ask);
     s->resume->unasked = 0;
     worker_timer_cancel(&s->resume->store);

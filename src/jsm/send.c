@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/metric.h"
 #include "base/stages.h"
+#include "jsm/brake.h"
 #include "jsm/carbons.h"
 #include "jsm/dispatch.h"
 #include "jsm/features/features.h"
@@ -80,7 +81,7 @@ static void outgoing_pass_on(struct outgoing *o, struct stanza *take)
 {
     stages_mark(o->stanza->sid, STAGE_ROUTED);
     o->ticket_passed_on = true;
-    router_route(take, o->ticket, 0);
+    router_route(take, o->ticket, brake_count(take));
 }
 
 static void effects_done(struct effects *fx, const struct err *failed)
@@ -299,7 +300,7 @@ void outgoing_begin(struct gate_entry *entry)
 static struct stanza *stamped(const struct session *s, const struct stanza *raw)
 {
     uint64_t sid = stanza_id_next();
-    struct stanza_change change = {.from = &s->full, .sid = &sid};
+    struct stanza_change change = {.from = &s->full, .sid = &sid, .origin = &s->id};
     if (raw->kind == STANZA_MESSAGE && !jid_present(&raw->to)) change.to = &s->user->jid;
     return stanza_with(raw, &change);
 }

@@ -5,6 +5,7 @@
 #include "base/metric.h"
 #include "base/state.h"
 #include "broker/broker.h"
+#include "jsm/brake.h"
 #include "jsm/csi.h"
 #include "jsm/features/features.h"
 #include "jsm/had.h"
@@ -28,7 +29,7 @@ static const struct state_machine session_states = {"session", state_names, stat
 struct session *session_new(struct user *u, struct c2s *c2s, struct str resource)
 {
     struct session *s = x_calloc(1, sizeof(*s));
-    s->id = (uint64_t)(worker_id() + 1) << 48 | ++jsm->next_session;
+    s->id = (uint64_t)(worker_id() + 1) << SESSION_WORKER_SHIFT | ++jsm->next_session;
     s->user = u;
     u->refs++;
     s->arena = arena_new(256);
@@ -38,6 +39,7 @@ struct session *session_new(struct user *u, struct c2s *c2s, struct str resource
     s->since_wall_ms = clock_wall_ms();
     window_init(&s->window);
     gate_init(&s->gate, outgoing_begin);
+    list_init(&s->brakes);
     list_init(&s->end_waits);
     list_init(&s->ticket_waits);
     list_init(&s->arriving);
@@ -125,6 +127,7 @@ static void session_gone(struct session *s)
         wait->fn(wait);
     }
     tickets_wait_no_more(s);
+    brake_session_gone(s);
     stanza_unref(s->presence);
     stanza_unref(s->hidden);
     presence_directed_clear(s);
@@ -178,11 +181,12 @@ void session_finished_one(struct session *s)
 void session_read_control(struct session *s)
 {
     if (s->c2s == NULL) return;
-    enum window_reading reading = window_reading(&s->window, (uint32_t)jsm->config->c2s_session_window);
-    if (reading == WINDOW_READING_STOPS) {
-        metric_inc(METRIC_SESSION_WINDOW_STOPS);
+    if (window_reading(&s->window, (uint32_t)jsm->config->c2s_session_window) == WINDOW_READING_STOPS) metric_inc(METRIC_SESSION_WINDOW_STOPS);
+    bool stop = s->window.stopped || !list_empty(&s->brakes);
+    if (stop == s->reading_stopped) return;
+    s->reading_stopped = stop;
+    if (stop)
         c2s_pause(s->c2s);
-    } else if (reading == WINDOW_READING_GOES_ON) {
+    else
         c2s_resume(s->c2s);
-    }
 }

@@ -40,6 +40,9 @@ struct session {
     struct lane_set sending;
     struct gate gate; /* outgoing stanzas */
     struct window window; /* of its tickets */
+    bool reading_stopped; /* by the window or a brake */
+    struct list brakes; /* struct brake: what it waits for */
+    uint32_t turns; /* what it may send where others wait, before it waits too (brake.c) */
     struct list ticket_waits; /* struct ticket_wait: what waits for other copies of a stanza to be done */
     struct list arriving; /* what features deliver to it, in their order (dispatch.c) */
     /* ending */
@@ -106,6 +109,7 @@ struct jsm_worker { /* one per worker thread */
     struct list settling, slow; /* sessions that were written to in this turn, and those whose output waited at the end of one (unacked.c) */
     struct turn_hook settle_hook;
     struct wheel_timer slow_timer;
+    struct list braked; /* struct brake, in the order in which their sessions came to wait */
     struct list kept_over; /* struct kept: to be removed from the store */
     struct turn_hook kept_hook;
     unsigned anew; /* of incoming: unacknowledged messages of sessions that ended */
@@ -132,6 +136,8 @@ void roster_save(struct store_batch *b, struct user *u, const struct roster_item
 /* ---- sessions ---- */
 struct session *session_new(struct user *u, struct c2s *c2s, struct str resource); /* in state BINDING; the user is held */
 void session_open(struct session *s);
+enum { SESSION_WORKER_SHIFT = 48 };
+static inline uint32_t session_worker(uint64_t id) { return (uint32_t)(id >> SESSION_WORKER_SHIFT) - 1; }
 struct session *session_get(uint64_t id); /* of this worker; NULL: gone */
 struct session *session_by_resource(const struct user *u, struct str resource);
 uint64_t *user_session_ids(const struct user *u, size_t *n); /* to end several: the end of one may bring that of others. To be freed */
@@ -144,6 +150,6 @@ void session_end(struct session *s, bool graceful);
 void session_abandon(struct session *s); /* shutdown: raises es_END of one that has ended but waits for stanzas which will not finish */
 void session_kick(struct session *s, const char *condition, const char *text); /* closes the stream, then session_end */
 void session_finished_one(struct session *s); /* an outgoing stanza is done: barriers and a pending end may go on */
-void session_read_control(struct session *s); /* stops or restarts the reader by the number of open tickets */
+void session_read_control(struct session *s); /* stops or restarts the reader, by the number of open tickets and the brake */
 
 #endif

@@ -15,6 +15,7 @@ struct ticket {
 enum parcel_flags {
     PARCEL_NO_EVENTS = 1, /* a reply caused by a verdict: raises no event (EVENTS.md, refusal rule 1) */
     PARCEL_COPY = 2, /* a copy (broadcast, push): refusal drops it without an error (rule 2) */
+    PARCEL_COUNTED = 4, /* its sender counted it as on its way to another worker (jsm/brake.c) */
 };
 struct parcel { /* a stanza on its way to its addressee; allocated by router_route(), freed by the ops */
     struct msg msg;

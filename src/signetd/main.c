@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "broker/broker.h"
 #include "io/worker.h"
+#include "jsm/brake.h"
 #include "jsm/jsm.h"
 #include "jsm/service.h"
 #include "router/route.h"
@@ -184,6 +185,7 @@ static int start(struct daemon *d, struct err *err)
     if ((d->tls = certificates_load(config, err)) == NULL) return -1;
     if (router_start(config, &jsm_router_ops, err) != 0) return -1;
     if (broker_start(config, d->node, boot, err) != 0) return -1;
+    intake_set_senders(&jsm_senders);
     if (c2s_start(config, &jsm_c2s_ops, d->tls, err) != 0) return -1;
     if (workers_start((unsigned)config->server_workers, worker_begin, err) != 0) return -1;
     if (service_start(config, &service_ops, err) != 0) return -1;

@@ -25,6 +25,7 @@ struct stanza {
     const struct xml_attribute *others; /* further root attributes */
     unsigned n_others;
     uint64_t sid; /* the stanza id: minted when it entered the service; see stanza_id_text */
+    uint64_t origin; /* the session it came from, or whose stanza led to it; 0: none of this process */
     /* Children. */
     struct str inner;
     const struct xml_child *children;
@@ -36,7 +37,7 @@ struct stanza_change { /* which header fields to replace; a NULL pointer keeps t
     const struct jid *from, *to; /* a zeroed jid removes it */
     const struct str *id;
     const enum stanza_type *type;
-    const uint64_t *sid;
+    const uint64_t *sid, *origin;
     const struct str *inner; /* other children bytes (jabber:client context), indexed anew */
 };
 

@@ -64,6 +64,7 @@ struct stanza *stanza_with(const struct stanza *s, const struct stanza_change *c
     out->from = jid_copy(a, from);
     out->to = jid_copy(a, to);
     out->sid = change->sid != NULL ? *change->sid : s->sid;
+    out->origin = change->origin != NULL ? *change->origin : s->origin;
     if (change->inner != NULL) {
         others_copy(out, s);
         inner_set(out, *change->inner);
@@ -105,6 +106,7 @@ struct stanza *stanza_with_child(const struct stanza *s, const bool *drop, const
     out->from = jid_copy(a, &s->from);
     out->to = jid_copy(a, &s->to);
     out->sid = s->sid;
+    out->origin = s->origin;
     others_copy(out, s);
     struct xml_child *children = arena_alloc(a, (s->n_children + 1) * sizeof(*children));
     char *inner = arena_alloc(a, s->inner.n + bytes.n + 1);
@@ -138,6 +140,7 @@ struct stanza *stanza_result(const struct stanza *iq, struct str inner)
 {
     struct stanza *result = stanza_make(STANZA_IQ, IQ_RESULT, &iq->to, &iq->from, iq->id, inner);
     result->sid = iq->sid; /* an answer is traced with what it answers */
+    result->origin = iq->origin;
     return result;
 }
 

@@ -137,7 +137,7 @@ static const struct link_ops link_ops = {on_dial, on_send, on_ping, on_cut, on_r
 void link_request(uint32_t link, struct event_request *take)
 {
     struct sim_link *l = link_by_id(link);
-    enum link_offer offer = link_offer(l->link, take);
+    enum link_offer offer = link_offer(l->link, take, w.now_ms);
     if (offer != LINK_TAKEN && take->hold != 0) answer_post(l, offer == LINK_FULL ? ANSWER_QUEUE_FULL : ANSWER_RETURNED, take);
     if (offer == LINK_TAKEN)
         *take = (struct event_request){0};
@@ -199,7 +199,7 @@ static bool link_hear_one(struct sim_link *l)
     link_heard(l->link, w.now_ms);
     if (a->pong) {
         link_pong(l->link, a->number, w.now_ms);
-    } else if (link_answer(l->link, a->number, &request, &stamp)) {
+    } else if (link_answer(l->link, a->number, &request, &stamp, w.now_ms)) {
         struct mail m = {.kind = MAIL_ANSWER, .answer = a->answer};
         m.answer.hold = request.hold;
         m.answer.step = request.step;

@@ -1,5 +1,6 @@
-/* A compliance server for measurements: it answers every event with PASS after a time, those due together in random order.
- *     PASSWORD=secret ./late_server PORT COMPONENT DELAY_MS */
+/* A compliance server for measurements: it answers every event with PASS after a time, those due together in random order; with a RATE, one after the other,
+ * so many a second at most.
+ *     PASSWORD=secret ./late_server PORT COMPONENT DELAY_MS [RATE] */
 #include <pthread.h>
 #include <signet/compliance.h>
 #include <stdio.h>
@@ -13,7 +14,7 @@ struct waiting {
 };
 static struct waiting ring[MAX_WAITING];
 static unsigned first, last; /* free-running */
-static uint64_t delay_us;
+static uint64_t delay_us, each_us, last_us; /* each_us: what one event costs, 0 nothing; last_us: when the last one is done */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
 static uint64_t now_us(void)
@@ -27,8 +28,11 @@ static void on_event(struct signet_event *event, void *arg)
 {
     (void)arg;
     pthread_mutex_lock(&lock);
+    uint64_t due_us = now_us() + delay_us;
+    if (each_us > 0 && due_us < last_us + each_us) due_us = last_us + each_us;
+    last_us = due_us;
     if (last - first < MAX_WAITING)
-        ring[last++ % MAX_WAITING] = (struct waiting){event, now_us() + delay_us};
+        ring[last++ % MAX_WAITING] = (struct waiting){event, due_us};
     else
         abort(); /* the library lets far fewer wait */
     pthread_mutex_unlock(&lock);
@@ -57,10 +61,11 @@ static void *answer_all(void *arg)
 
 int main(int argc, char **argv)
 {
-    if (argc != 4 || getenv("PASSWORD") == NULL) return 2;
+    if (argc < 4 || argc > 5 || getenv("PASSWORD") == NULL) return 2;
     char address[64];
     snprintf(address, sizeof(address), "127.0.0.1:%s", argv[1]);
     delay_us = strtoull(argv[3], NULL, 10) * 1000;
+    if (argc > 4) each_us = 1000000 / strtoull(argv[4], NULL, 10);
     struct signet_server *s = signet_new();
     signet_on_log(s, signet_log_stderr, NULL);
     signet_set_limit(s, SIGNET_LIMIT_EVENTS, MAX_WAITING / 2);

@@ -70,13 +70,13 @@ static enum link_offer offer(struct fixture *f, uint64_t hold)
 {
     the_event.bytes = 1000;
     struct event_request r = {.event = &the_event, .worker = 1, .hold = hold};
-    return link_offer(f->link, &r);
+    return link_offer(f->link, &r, f->now);
 }
 static uint64_t answered(struct fixture *f, uint64_t number)
 {
     struct event_request r;
     uint64_t stamp;
-    if (!link_answer(f->link, number, &r, &stamp)) return 0;
+    if (!link_answer(f->link, number, &r, &stamp, f->now)) return 0;
     assert_int_equal(stamp, number * 10);
     return r.hold;
 }
