@@ -113,6 +113,7 @@ static void set_values(struct xml_node *field, struct xml_node *from)
 {
     struct xml_node *all[2] = {field->first, from != NULL ? from->first : NULL};
     field->first = field->last = NULL;
+    if (from != NULL) from->first = from->last = NULL; /* whoever goes on through that tree must not come into this one */
     for (unsigned i = 0; i < 2; i++) {
         for (struct xml_node *n = all[i], *next; n != NULL; n = next) {
             next = n->next;

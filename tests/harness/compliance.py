@@ -77,6 +77,7 @@ class Compliance:
         self.component, self.password, self.script = component, password, script
         self.delay, self.shuffle, self.random = delay, shuffle, random.Random(seed)
         self.events, self.lock = [], threading.Lock()
+        self.heard = None # a bytearray: every byte that comes on a link is kept in it
         self.sock, self.connections, self.listener = None, 0, None
         self.port = 0
         self.listen()
@@ -138,6 +139,8 @@ class Compliance:
             data = sock.recv(1 << 20)
             if not data:
                 return
+            if self.heard is not None:
+                self.heard += data
             stream.feed(data)
 
     @staticmethod

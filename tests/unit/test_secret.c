@@ -162,6 +162,9 @@ static void test_several_fields(void **state)
                                              "<field var='old_password'><value>p2</value></field><field var='password'><value>p3</value><value>p4</value></field></x></query>"));
     is_stanza(secret_blank(s), IQ(REGISTER "<username>a</username><password/><x xmlns='jabber:x:data' type='submit'>"
                                            "<field var='old_password'/><field var='password'/></x></query>"));
+    struct stanza *blank = secret_blank(s);
+    same(secret_restore(s, blank), stanza_ref(s)); /* an echo */
+    stanza_unref(blank);
     /* In another order, one changed, a field of its own between them, and the blank written in another way. */
     struct stanza *changed = stanza_of(IQ(REGISTER "<x xmlns='jabber:x:data' type='submit'><field var='password'><value></value></field><field var='reason'><value>r</value></field>"
                                                    "<field var='old_password'><value>q</value></field></x><password></password><username>b</username></query>"));
