@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <microhttpd.h>
 #include <netdb.h>
+#include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -44,6 +45,7 @@ static unsigned status_of(enum err_code code)
     case ERR_CONFLICT: return MHD_HTTP_CONFLICT;
     case ERR_DENIED: return MHD_HTTP_FORBIDDEN;
     case ERR_LIMIT: return MHD_HTTP_CONTENT_TOO_LARGE;
+    case ERR_TIMEOUT: return MHD_HTTP_GATEWAY_TIMEOUT;
     default: return MHD_HTTP_INTERNAL_SERVER_ERROR;
     }
 }
@@ -106,7 +108,7 @@ static bool route_fits(struct request *rq, const char *pattern)
 
 static const struct route *find_route(struct request *rq, bool *path_known)
 {
-    const struct route *tables[] = {status_routes, user_routes, service_routes, compliance_routes};
+    const struct route *tables[] = {status_routes, user_routes, service_routes, compliance_routes, version_routes};
     for (size_t t = 0; t < sizeof(tables) / sizeof(tables[0]); t++) {
         for (const struct route *r = tables[t]; r->method != NULL; r++) {
             if (!route_fits(rq, r->pattern)) continue;
@@ -134,9 +136,26 @@ static const char *query_value(struct request *rq, const char *name)
     return text;
 }
 
+/* The Unix user on the other side of the socket: who is to be named for what he changes. */
+static const char *caller(struct MHD_Connection *c, struct arena *a)
+{
+    const union MHD_ConnectionInfo *info = MHD_get_connection_info(c, MHD_CONNECTION_INFO_CONNECTION_FD);
+    struct ucred peer;
+    socklen_t n = sizeof(peer);
+    if (info == NULL || getsockopt(info->connect_fd, SOL_SOCKET, SO_PEERCRED, &peer, &n) != 0) return "";
+    struct passwd entry, *found = NULL;
+    char text[2048], number[16];
+    if (getpwuid_r(peer.uid, &entry, text, sizeof(text), &found) != 0 || found == NULL) {
+        snprintf(number, sizeof(number), "%u", (unsigned)peer.uid);
+        return arena_strndup(a, number, strlen(number));
+    }
+    return arena_strndup(a, found->pw_name, strlen(found->pw_name));
+}
+
 static enum MHD_Result answer(struct MHD_Connection *c, const char *method, const char *path, const struct buf *body)
 {
     struct request rq = {.method = method, .path = path, .arena = arena_new(0), .query = query_value, .connection = c};
+    rq.by = caller(c, rq.arena);
     struct err err = {0};
     bool path_known = false;
     enum MHD_Result rc;

@@ -11,6 +11,6 @@ struct admin_ops { /* what only the daemon can do */
 must_check int admin_start(const struct config *config, const char *node, const struct admin_ops *ops, struct err *err);
 void admin_stop(void);
 /* Loads the stored compliance configuration (or makes the first one) and puts it in force; before clients are let in. Blocks. */
-must_check int admin_compliance_start(const char *node, struct err *err);
+must_check int admin_compliance_start(struct err *err);
 
 #endif

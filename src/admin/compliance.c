@@ -1,9 +1,11 @@
-/* The compliance configuration in the admin API. Every change: copy the whole, edit, check the whole, store one new version, put it in force on all workers.
- * One change at a time; nothing is restarted; a password goes in and never out. */
+/* The compliance configuration in the admin API. Every change: copy the whole, edit, check the whole, compile it, store it as a new version, put it in force on
+ * all workers, answer. One change at a time; nothing is restarted; a password goes in and never out. */
 #include "admin/private.h"
 #include "base/log.h"
 #include "broker/broker.h"
+#include "broker/setup.h"
 #include "store/store.h"
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,6 +13,8 @@ static struct {
     pthread_mutex_t lock;
     struct compliance_config *current;
 } compliance = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+/* ---- versions in the store ---- */
 
 struct text_call {
     struct waiter w;
@@ -26,64 +30,124 @@ static void text_got(void *arg, int64_t version, struct str text, const struct e
     waiter_answer(&call->w, err);
 }
 
-int admin_compliance_start(const char *node, struct err *err)
+static void text_free(char *text)
 {
-    (void)node;
-    struct text_call call = {.w = WAITER_INIT};
-    store_compliance_load(0, text_got, &call);
-    if (waiter_wait(&call.w, err) != 0) return err_prefix(err, "the compliance configuration cannot be read");
-    struct compliance_config *c = call.text != NULL ? compliance_config_parse(str_of(call.text), call.version, err) : compliance_config_new();
-    free(call.text);
-    if (c == NULL) return err_prefix(err, "the stored compliance configuration, version %lld", (long long)call.version);
-    compliance.current = c;
-    return broker_set_config(c, err);
+    if (text != NULL) explicit_bzero(text, strlen(text)); /* it has passwords */
+    free(text);
 }
 
-/* Takes the edited copy. */
-static int put_in_force(struct compliance_config *take, const char *what, struct err *err)
+struct compliance_config *compliance_of_version(int64_t version, struct err *err)
 {
-    json_t *json = compliance_config_json(take, true);
+    struct text_call call = {.w = WAITER_INIT};
+    *err = (struct err){0};
+    store_compliance_load(version, text_got, &call);
+    if (waiter_wait(&call.w, err) != 0) {
+        err_prefix(err, "the compliance configuration cannot be read");
+        return NULL;
+    }
+    if (call.text == NULL) return NULL;
+    struct compliance_config *c = compliance_config_parse(str_of(call.text), call.version, err);
+    text_free(call.text);
+    if (c == NULL) err_prefix(err, "the stored compliance configuration, version %lld", (long long)call.version);
+    return c;
+}
+
+int admin_compliance_start(struct err *err)
+{
+    struct compliance_config *c = compliance_of_version(0, err);
+    if (c == NULL && err->code != ERR_NONE) return -1;
+    compliance.current = c != NULL ? c : compliance_config_new();
+    return broker_set_config(compliance.current, err);
+}
+
+struct compliance_config *compliance_in_force(void)
+{
+    pthread_mutex_lock(&compliance.lock);
+    struct compliance_config *c = compliance_config_copy(compliance.current);
+    pthread_mutex_unlock(&compliance.lock);
+    return c;
+}
+
+static int save(const struct compliance_config *c, struct request *rq, struct str what, struct err *err)
+{
+    const char *comment = rq->query(rq, "comment");
+    struct store_compliance_note note = {.by = str_of(rq->by), .what = what, .comment = comment != NULL ? str_of(comment) : STR("")};
+    json_t *json = compliance_config_json(c, true);
     char *text = json_dumps(json, JSON_COMPACT);
     json_decref(json);
     struct text_call call = {.w = WAITER_INIT};
-    store_compliance_save(compliance.current->version, str_of(text), STR("admin"), str_of(what), text_got, &call);
+    store_compliance_save(c->version - 1, str_of(text), &note, (unsigned)admin.config->broker_versions, text_got, &call);
     int rc = waiter_wait(&call.w, err);
-    explicit_bzero(text, strlen(text));
-    free(text);
-    free(call.text);
-    if (rc == 0) take->version = call.version;
-    if (rc == 0) rc = broker_set_config(take, err);
-    if (rc != 0) {
+    text_free(text);
+    text_free(call.text);
+    return rc;
+}
+
+/* ---- a change ---- */
+
+/* Compiled, stored, in force: what fails before it is stored changes nothing, and what is stored can be in force. Takes the edited copy. */
+static int put_in_force(struct compliance_config *take, struct request *rq, struct str what, struct err *err)
+{
+    struct setup *setup = broker_config_prepare(take, err);
+    if (setup == NULL || save(take, rq, what, err) != 0) {
+        setup_unref(setup);
         compliance_config_free(take);
         return -1;
     }
     compliance_config_free(compliance.current);
     compliance.current = take;
-    log_notice("admin", "compliance configuration version %lld in force: %s", (long long)take->version, what);
-    return 0;
+    int rc = broker_config_enforce(setup, err);
+    log_notice("admin", "compliance configuration version %lld%s, by %s: %.*s", (long long)take->version, rc == 0 ? " in force" : " stored", rq->by, (int)what.n,
+               what.p);
+    if (rc != 0) log_error("admin", "%s", err->text);
+    return rc;
 }
 
-typedef int (*edit_fn)(struct compliance_config *c, struct request *rq, json_t *warnings, struct err *err);
-
-static int edit(struct request *rq, const char *what, edit_fn fn, struct err *err)
+/* ?base=N: the change is meant for that version only. ?comment=: what is said of it. */
+static int arguments_check(struct request *rq, struct err *err)
 {
-    pthread_mutex_lock(&compliance.lock);
+    enum { COMMENT_MAX = 400 };
+    const char *comment = rq->query(rq, "comment"), *base = rq->query(rq, "base");
+    if (comment != NULL && strlen(comment) > COMMENT_MAX) return err_set(err, ERR_INVALID, "the comment has more than %d bytes", COMMENT_MAX);
+    long long in_force = compliance.current->version;
+    if (base == NULL) return 0;
+    char *end;
+    errno = 0;
+    long long version = strtoll(base, &end, 10);
+    if (*base == '\0' || *end != '\0' || errno != 0 || version < 0) return err_set(err, ERR_INVALID, "base=%.40s: the number of a version is needed", base);
+    if (version == in_force) return 0;
+    return err_set(err, ERR_CONFLICT, "the change is meant for version %lld of the compliance configuration, but version %lld is in force: look at that first", version,
+                   in_force);
+}
+
+static int change(struct edit *e, int (*fn)(struct edit *e, struct err *err), struct err *err)
+{
     struct compliance_config *c = compliance_config_copy(compliance.current);
-    json_t *warnings = json_array();
-    struct buf line = {0};
-    buf_addf(&line, "%s%s%s", what, rq->parts[0] != NULL ? " " : "", rq->parts[0] != NULL ? rq->parts[0] : "");
-    int rc = fn(c, rq, warnings, err);
+    e->config = c;
+    int rc = fn(e, err);
     if (rc == 0) rc = compliance_config_check(c, err);
-    if (rc == 0) rc = broker_check_config(c, err); /* what is stored is in force, now and after a restart */
-    if (rc == 0)
-        rc = put_in_force(c, buf_cstr(&line), err);
-    else
-        compliance_config_free(c);
-    if (rc == 0)
-        rq->out = json_pack("{s:I, s:O}", "version", (json_int_t)compliance.current->version, "warnings", warnings);
+    json_t *changes = rc == 0 ? compliance_config_diff(compliance.current, c) : NULL;
+    bool any = json_array_size(changes) > 0;
+    if (any) compliance_diff_line(changes, &e->what);
+    json_decref(changes);
+    if (any) {
+        c->version = compliance.current->version + 1;
+        return put_in_force(c, e->rq, buf_str(&e->what), err);
+    }
+    compliance_config_free(c);
+    return rc;
+}
+
+int compliance_edit(struct request *rq, int (*fn)(struct edit *e, struct err *err), struct err *err)
+{
+    struct edit e = {.rq = rq, .warnings = json_array()};
+    pthread_mutex_lock(&compliance.lock); /* one change at a time, from reading to being in force */
+    int rc = arguments_check(rq, err);
+    if (rc == 0) rc = change(&e, fn, err);
+    if (rc == 0) rq->out = json_pack("{s:I, s:O}", "version", (json_int_t)compliance.current->version, "warnings", e.warnings);
     pthread_mutex_unlock(&compliance.lock);
-    json_decref(warnings);
-    buf_free(&line);
+    json_decref(e.warnings);
+    buf_free(&e.what);
     return rc;
 }
 
@@ -101,66 +165,59 @@ static int list_servers(struct request *rq, struct err *err) { (void)err; return
 static int list_profiles(struct request *rq, struct err *err) { (void)err; return list(rq, "profiles"); }
 static int list_assignments(struct request *rq, struct err *err) { (void)err; return list(rq, "assignments"); }
 
-static int add_server(struct compliance_config *c, struct request *rq, json_t *warnings, struct err *err)
+static int add_server(struct edit *e, struct err *err)
 {
-    (void)warnings;
-    const char *name = body_text(rq, "name", err);
-    return name == NULL ? -1 : compliance_server_put(c, name, rq->body, true, err);
+    const char *name = body_text(e->rq, "name", err);
+    return name == NULL ? -1 : compliance_server_put(e->config, name, e->rq->body, true, err);
 }
-static int change_server(struct compliance_config *c, struct request *rq, json_t *warnings, struct err *err)
+static int change_server(struct edit *e, struct err *err)
 {
-    (void)warnings;
-    return compliance_server_put(c, rq->parts[0], rq->body, false, err);
+    return compliance_server_put(e->config, e->rq->parts[0], e->rq->body, false, err);
 }
-static int drop_server(struct compliance_config *c, struct request *rq, json_t *warnings, struct err *err)
+static int drop_server(struct edit *e, struct err *err)
 {
-    (void)warnings;
-    return compliance_server_delete(c, rq->parts[0], err);
+    return compliance_server_delete(e->config, e->rq->parts[0], err);
 }
-static int add_profile(struct compliance_config *c, struct request *rq, json_t *warnings, struct err *err)
+static int add_profile(struct edit *e, struct err *err)
 {
-    const char *name = body_text(rq, "name", err);
-    return name == NULL ? -1 : compliance_profile_put(c, name, rq->body, true, warnings, err);
+    const char *name = body_text(e->rq, "name", err);
+    return name == NULL ? -1 : compliance_profile_put(e->config, name, e->rq->body, true, e->warnings, err);
 }
-static int change_profile(struct compliance_config *c, struct request *rq, json_t *warnings, struct err *err)
+static int change_profile(struct edit *e, struct err *err)
 {
-    return compliance_profile_put(c, rq->parts[0], rq->body, false, warnings, err);
+    return compliance_profile_put(e->config, e->rq->parts[0], e->rq->body, false, e->warnings, err);
 }
-static int drop_profile(struct compliance_config *c, struct request *rq, json_t *warnings, struct err *err)
+static int drop_profile(struct edit *e, struct err *err)
 {
-    (void)warnings;
-    return compliance_profile_delete(c, rq->parts[0], err);
+    return compliance_profile_delete(e->config, e->rq->parts[0], err);
 }
-static int shift_profile(struct compliance_config *c, struct request *rq, json_t *warnings, struct err *err)
+static int shift_profile(struct edit *e, struct err *err)
 {
-    (void)warnings;
-    json_t *by = json_object_get(rq->body, "by");
+    json_t *by = json_object_get(e->rq->body, "by");
     if (!json_is_integer(by)) return err_set(err, ERR_INVALID, "the request's body needs the number field \"by\": -1 is one up, 1 is one down");
-    return compliance_profile_move(c, rq->parts[0], (int)json_integer_value(by), err);
+    return compliance_profile_move(e->config, e->rq->parts[0], (int)json_integer_value(by), err);
 }
-static int add_assignment(struct compliance_config *c, struct request *rq, json_t *warnings, struct err *err)
+static int add_assignment(struct edit *e, struct err *err)
 {
-    (void)warnings;
-    const char *node = json_string_value(json_object_get(rq->body, "node")), *profile = json_string_value(json_object_get(rq->body, "profile"));
-    const char *server = body_text(rq, "server", err);
+    const char *node = json_string_value(json_object_get(e->rq->body, "node")), *profile = json_string_value(json_object_get(e->rq->body, "profile"));
+    const char *server = body_text(e->rq, "server", err);
     if (server == NULL) return -1;
-    return compliance_assign(c, node != NULL ? node : admin.node, server, profile != NULL ? profile : SYSTEM_PROFILE, err);
+    return compliance_assign(e->config, node != NULL ? node : admin.node, server, profile != NULL ? profile : SYSTEM_PROFILE, err);
 }
-static int drop_assignment(struct compliance_config *c, struct request *rq, json_t *warnings, struct err *err)
+static int drop_assignment(struct edit *e, struct err *err)
 {
-    (void)warnings;
-    return compliance_unassign(c, rq->parts[0], rq->parts[1], err);
+    return compliance_unassign(e->config, e->rq->parts[0], e->rq->parts[1], err);
 }
 
-static int server_add(struct request *rq, struct err *err) { return edit(rq, "server added", add_server, err); }
-static int server_change(struct request *rq, struct err *err) { return edit(rq, "server changed:", change_server, err); }
-static int server_delete(struct request *rq, struct err *err) { return edit(rq, "server deleted:", drop_server, err); }
-static int profile_add(struct request *rq, struct err *err) { return edit(rq, "profile added", add_profile, err); }
-static int profile_change(struct request *rq, struct err *err) { return edit(rq, "profile changed:", change_profile, err); }
-static int profile_delete(struct request *rq, struct err *err) { return edit(rq, "profile deleted:", drop_profile, err); }
-static int profile_move(struct request *rq, struct err *err) { return edit(rq, "profile moved:", shift_profile, err); }
-static int assignment_add(struct request *rq, struct err *err) { return edit(rq, "assignment added", add_assignment, err); }
-static int assignment_delete(struct request *rq, struct err *err) { return edit(rq, "assignment deleted:", drop_assignment, err); }
+static int server_add(struct request *rq, struct err *err) { return compliance_edit(rq, add_server, err); }
+static int server_change(struct request *rq, struct err *err) { return compliance_edit(rq, change_server, err); }
+static int server_delete(struct request *rq, struct err *err) { return compliance_edit(rq, drop_server, err); }
+static int profile_add(struct request *rq, struct err *err) { return compliance_edit(rq, add_profile, err); }
+static int profile_change(struct request *rq, struct err *err) { return compliance_edit(rq, change_profile, err); }
+static int profile_delete(struct request *rq, struct err *err) { return compliance_edit(rq, drop_profile, err); }
+static int profile_move(struct request *rq, struct err *err) { return compliance_edit(rq, shift_profile, err); }
+static int assignment_add(struct request *rq, struct err *err) { return compliance_edit(rq, add_assignment, err); }
+static int assignment_delete(struct request *rq, struct err *err) { return compliance_edit(rq, drop_assignment, err); }
 
 static void link_add(void *arg, const struct link_status *l)
 {

@@ -44,7 +44,7 @@ const char *err_code_name(enum err_code code)
 {
     static const char *const names[] = {
         [ERR_NONE] = "none",         [ERR_INVALID] = "invalid", [ERR_NOT_FOUND] = "not-found", [ERR_EXISTS] = "exists",
-        [ERR_CONFLICT] = "conflict", [ERR_DENIED] = "denied",   [ERR_LIMIT] = "limit",         [ERR_IO] = "io",
+        [ERR_CONFLICT] = "conflict", [ERR_DENIED] = "denied",   [ERR_LIMIT] = "limit",         [ERR_TIMEOUT] = "timeout",    [ERR_IO] = "io",
         [ERR_INTERNAL] = "internal",
     };
     size_t i = (size_t)code;

@@ -12,6 +12,7 @@ enum err_code {
     ERR_CONFLICT,  /* legal input, but not in the present state (assigned, in use, read-only) */
     ERR_DENIED,    /* not allowed to this caller */
     ERR_LIMIT,     /* a bound was reached; the text names the setting */
+    ERR_TIMEOUT,   /* not done in its time; the text says what becomes of it */
     ERR_IO,        /* the operating system or a peer failed */
     ERR_INTERNAL,  /* our own bug or an exhausted resource */
 };

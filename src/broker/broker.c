@@ -4,7 +4,7 @@
  * worker of the hold to the worker of the link, its answer back, by mailbox, in the order of sending. On the same worker a request goes straight in.
  * Whether a link takes events is told to all workers, after the events it gave back: whoever hears of the loss has the returned ones already.
  *
- * Configurations: see setup.h. Each worker reconciles its own links, then gives its holds the new plan; what is under way keeps the plan it began with. */
+ * Configurations: see setup.h, and change.c for how they come into force on all workers. */
 #include "broker/broker.h"
 #include "base/clock.h"
 #include "base/hash.h"
@@ -13,7 +13,6 @@
 #include "broker/hold.h"
 #include "io/intake.h"
 #include "broker/private.h"
-#include "broker/setup.h"
 #include "io/worker.h"
 #include <assert.h>
 #include <pthread.h>
@@ -27,8 +26,9 @@ enum { WORKERS_MAX = 256, CLOSE_MS = 5000, OUT_HIGH_BYTES = 256 * 1024 };
 
 struct broker {
     struct holds *holds;
-    struct setup *setup; /* NULL: none yet */
-    struct imap links; /* id -> struct link_io, those that live here */
+    struct setup *setup; /* what the links go by; NULL: none yet */
+    struct setup *before; /* the one before, until what it alone had is retired */
+    struct links links; /* those that live here */
     struct wheel_timer timer;
     struct turn_hook run;
     struct link_counts *counts; /* by link id: what this worker's holds met with */
@@ -45,15 +45,12 @@ static struct {
     char *node, *broker;
     uint64_t event_timeout_ms;
     struct link_io_settings links;
-    pthread_mutex_t lock; /* guards generation and current */
-    pthread_mutex_t apply; /* one application at a time from other threads */
-    uint64_t generation;
-    struct setup *current;
     struct broker *workers[WORKERS_MAX];
     _Atomic(void (*)(const struct event_trace *)) trace;
-    struct intake **intakes; /* by link id, for all workers; guarded by lock */
+    pthread_mutex_t lock; /* guards the next two */
+    struct intake **intakes; /* by link id, for all workers */
     uint32_t n_intakes;
-} shared = {.lock = PTHREAD_MUTEX_INITIALIZER, .apply = PTHREAD_MUTEX_INITIALIZER};
+} shared = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 static _Thread_local struct broker *self;
 
@@ -130,7 +127,7 @@ static const struct owner *link_owner(uint32_t link);
 
 static void request_here(uint32_t link, struct event_request *take)
 {
-    struct link_io *l = imap_get(&self->links, link);
+    struct link_io *l = links_find(&self->links, link);
     struct intake *intake = link_owner(link)->intake;
     intake_took(intake, event_request_bytes(take));
     if (l != NULL) {
@@ -156,14 +153,14 @@ static void request_run(struct msg *msg)
 
 static void forget_here(uint32_t link, uint32_t worker, uint64_t hold)
 {
-    struct link_io *l = imap_get(&self->links, link);
+    struct link_io *l = links_find(&self->links, link);
     if (l != NULL) link_io_forget(l, worker, hold);
 }
 
 static void forget_run(struct msg *msg)
 {
     struct forget_msg *m = (struct forget_msg *)msg;
-    struct link_io *l = m->hold == 0 ? imap_get(&self->links, m->link) : NULL;
+    struct link_io *l = m->hold == 0 ? links_find(&self->links, m->link) : NULL;
     if (m->hold != 0)
         forget_here(m->link, m->worker, m->hold);
     else if (l != NULL)
@@ -332,81 +329,40 @@ uint64_t broker_holds(void)
 
 void broker_trace(void (*fn)(const struct event_trace *trace)) { atomic_store_explicit(&shared.trace, fn, memory_order_release); }
 
-/* ---- the configuration ---- */
+/* ---- what change.c needs ---- */
 
-static bool still_there(const struct setup *s, uint32_t link)
+const char *broker_node(void) { return shared.node; }
+uint32_t broker_oldest_era(void) { return self != NULL ? holds_oldest_era(self->holds) : UINT32_MAX; }
+unsigned broker_links_coming(void) { return self != NULL ? links_coming(&self->links) : 0; }
+
+static struct intake *intake_here(uint32_t link)
 {
-    for (unsigned i = 0; i < s->n_specs; i++)
-        if (s->specs[i].id == link) return true;
-    return false;
+    const struct owner *owner = link_owner(link);
+    return owner->worker == worker_id() ? owner->intake : NULL;
 }
 
-static void links_reconcile(struct broker *b, const struct setup *s)
-{
-    size_t it = 0;
-    uint64_t id;
-    void *value;
-    while (imap_next(&b->links, &it, &id, &value)) {
-        if (still_there(s, (uint32_t)id)) continue;
-        imap_del(&b->links, id);
-        link_io_stop(value, "taken out of the configuration");
-    }
-    for (unsigned i = 0; i < s->n_specs; i++) {
-        const struct link_spec *spec = &s->specs[i];
-        if (link_worker(spec->id) != worker_id()) continue;
-        struct link_io *l = imap_get(&b->links, spec->id);
-        if (l != NULL)
-            link_io_update(l, spec);
-        else
-            imap_put(&b->links, spec->id, link_io_new(spec, &shared.links, link_owner(spec->id)->intake));
-    }
-}
-
-static void setup_apply(struct setup *s)
+void broker_links_begin(struct setup *s)
 {
     struct broker *b = self;
-    if (b->stopped || (b->setup != NULL && b->setup->generation >= s->generation)) return;
-    struct setup *old = b->setup;
-    links_reconcile(b, s);
+    if (b == NULL || b->stopped || (b->setup != NULL && plan_era(b->setup->plan) >= plan_era(s->plan))) return;
+    links_begin(&b->links, s, intake_here);
+    b->before = b->setup;
     b->setup = setup_ref(s);
-    holds_set_plan(b->holds, s->plan);
+}
+
+void broker_plan_begin(struct setup *s)
+{
+    if (self == NULL || self->setup != s) return;
+    holds_set_plan(self->holds, s->plan);
     holds_settle();
-    setup_unref(old);
 }
 
-static void apply_on_worker(uint32_t worker, void *arg)
+void broker_links_retire(struct setup *s)
 {
-    (void)worker;
-    if (self != NULL) setup_apply(arg);
-}
-
-static void apply_done(void *arg) { setup_unref(arg); }
-
-int broker_set_config(const struct compliance_config *c, struct err *err)
-{
-    bool on_worker = worker_id() != WORKER_NONE;
-    if (!on_worker) pthread_mutex_lock(&shared.apply);
-    pthread_mutex_lock(&shared.lock);
-    struct setup *s = setup_new(c, shared.node, shared.generation + 1, err);
-    if (s != NULL) {
-        shared.generation++;
-        setup_unref(shared.current);
-        shared.current = setup_ref(s);
-    }
-    pthread_mutex_unlock(&shared.lock);
-    if (s != NULL && worker_count() > 0)
-        worker_each(apply_on_worker, apply_done, s);
-    else
-        setup_unref(s);
-    if (!on_worker) pthread_mutex_unlock(&shared.apply);
-    return s != NULL ? 0 : -1;
-}
-
-int broker_check_config(const struct compliance_config *c, struct err *err)
-{
-    struct setup *s = setup_new(c, shared.node, 0, err);
-    setup_unref(s);
-    return s != NULL ? 0 : -1;
+    if (self == NULL || self->setup != s) return;
+    links_retire(&self->links, self->before, s);
+    setup_unref(self->before);
+    self->before = NULL;
 }
 
 /* ---- what listen.c needs ---- */
@@ -422,7 +378,7 @@ const char *broker_accept_password(struct str component, uint32_t *worker)
 void broker_accept(struct component *take)
 {
     const struct link_spec *spec = self->stopped ? NULL : setup_link(self->setup, str_of(component_stream_name(take)));
-    struct link_io *l = spec != NULL ? imap_get(&self->links, spec->id) : NULL;
+    struct link_io *l = spec != NULL ? links_find(&self->links, spec->id) : NULL;
     if (l != NULL)
         link_io_arrived(l, take);
     else
@@ -435,10 +391,7 @@ const struct component_limits *broker_component_limits(void) { return &shared.li
 
 void broker_each_link(void (*fn)(void *arg, uint32_t id, const struct link_io *l), void *arg)
 {
-    size_t it = 0;
-    uint64_t id;
-    void *value;
-    while (self != NULL && imap_next(&self->links, &it, &id, &value)) fn(arg, (uint32_t)id, value);
+    if (self != NULL) links_each(&self->links, fn, arg);
 }
 
 struct link_counts broker_counts(uint32_t link) { return self != NULL && link < self->n_counts ? self->counts[link] : (struct link_counts){0}; }
@@ -487,7 +440,8 @@ static void broker_free(struct broker *b)
     if (b == NULL) return;
     holds_free(b->holds);
     setup_unref(b->setup);
-    imap_free(&b->links);
+    setup_unref(b->before);
+    links_free(&b->links);
     free(b->counts);
     free(b->owners);
     free(b);
@@ -500,12 +454,14 @@ void broker_worker_start(void)
     b->run.fn = on_turn_end;
     b->holds = holds_new(worker_id(), shared.event_timeout_ms, &hold_ops, b);
     self = b;
-    pthread_mutex_lock(&shared.lock);
+    links_init(&b->links, &shared.links, broker_oldest_era);
     broker_free(shared.workers[worker_id()]); /* of an earlier start in this process */
     shared.workers[worker_id()] = b;
-    struct setup *s = shared.current != NULL ? setup_ref(shared.current) : NULL;
-    pthread_mutex_unlock(&shared.lock);
-    if (s != NULL) setup_apply(s);
+    struct setup *s = change_current();
+    if (s == NULL) return;
+    broker_links_begin(s);
+    broker_plan_begin(s);
+    broker_links_retire(s);
     setup_unref(s);
 }
 
@@ -524,16 +480,10 @@ static void count_busy(uint32_t worker, void *arg)
 static void stop_links(uint32_t worker, void *arg)
 {
     (void)worker, (void)arg;
-    size_t it = 0;
-    uint64_t id;
-    void *value;
     if (self == NULL || self->stopped) return;
     self->stopped = true;
     listen_stop();
-    while (imap_next(&self->links, &it, &id, &value)) {
-        imap_del(&self->links, id);
-        link_io_stop(value, "this node is shutting down");
-    }
+    links_stop(&self->links, "this node is shutting down");
 }
 
 static void sleep_ms(unsigned ms)
@@ -554,8 +504,5 @@ void broker_stop(uint64_t wait_ms)
     worker_each(stop_links, NULL, NULL);
     until = clock_ms() + CLOSE_MS + 1000; /* the streams' own limit comes first */
     while ((link_io_streams() > 0 || listen_streams() > 0) && clock_ms() < until) sleep_ms(2);
-    pthread_mutex_lock(&shared.lock);
-    setup_unref(shared.current);
-    shared.current = NULL;
-    pthread_mutex_unlock(&shared.lock);
+    change_end();
 }

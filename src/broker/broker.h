@@ -8,9 +8,14 @@
 
 must_check int broker_start(const struct config *config, const char *node, uint32_t boot, struct err *err); /* once, before the workers' loops carry traffic */
 void broker_worker_start(void); /* on each worker */
-/* Compiles and puts a configuration in force on all workers, without restart; holds in flight keep the plan they began with. Any thread; copies. */
-must_check int broker_set_config(const struct compliance_config *c, struct err *err);
-must_check int broker_check_config(const struct compliance_config *c, struct err *err); /* would it go into force? Any thread */
+/* A configuration comes into force on all workers without restart, in two steps, so that between them it can be stored: what is stored can be in force.
+ * Prepared, it is compiled and its files are read; NULL: it can't be in force. Any thread; copies. setup_unref() drops it. */
+struct setup;
+struct setup *broker_config_prepare(const struct compliance_config *c, struct err *err);
+/* In force: holds in flight keep the plan they began with. Not from a worker: returns when all workers go by it, or with ERR_TIMEOUT when one is stuck, which
+ * takes it as soon as it turns. One call at a time. On a worker: returns at once. */
+must_check int broker_config_enforce(struct setup *take, struct err *err);
+must_check int broker_set_config(const struct compliance_config *c, struct err *err); /* both */
 must_check int broker_listen(struct err *err); /* on each worker: component.listen, for direction accept */
 unsigned broker_port(void); /* of the first component listener; 0: none */
 /* Shutdown: closes links gracefully (after the sessions' es_END were raised and events under way answered, at most wait_ms). Any non-worker thread; blocks. */

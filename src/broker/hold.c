@@ -29,8 +29,10 @@ struct holds {
     const struct hold_ops *ops;
     void *owner;
     struct plan *plan;
+    uint32_t era; /* grows with each plan that asks in another order than the one before */
     struct imap by_id;
     uint64_t next_id;
+    struct list all; /* not freed yet, in the order of raising */
     struct list due; /* by deadline */
     struct list finished; /* verdicts to be told */
     struct link_view **views; /* by link id; NULL: never mentioned */
@@ -52,8 +54,9 @@ struct hold {
     struct holds *h;
     struct lane_ask ask;
     struct list node; /* at a link, or in finished */
-    struct list due;
+    struct list due, all;
     uint64_t id, raised_us, deadline_us;
+    uint32_t era;
     struct event *event;
     struct stanza *original; /* the event's stanza as it is, its secrets not blank; NULL: it holds none */
     struct plan *plan;
@@ -167,6 +170,7 @@ static void hold_take_back(struct hold *hold)
 static void hold_free(struct hold *hold)
 {
     lane_ask_done(&hold->ask);
+    list_remove(&hold->all);
     event_unref(hold->event);
     stanza_unref(hold->original);
     plan_unref(hold->plan);
@@ -281,13 +285,13 @@ static enum next hold_do_step(struct hold *hold)
         hold_set_deadline(hold);
         hold_wait_at(hold, link);
         hold_report(hold, HOLD_ASKED, NULL);
-        lane_ask_sent(&hold->ask);
+        lane_ask_sent(&hold->ask, hold->step + 1 == hold->chain.n_steps);
         return WAIT;
     }
     hold_send(hold, link, false);
     hold->asked = link;
     hold_report(hold, HOLD_TOLD, NULL);
-    lane_ask_sent(&hold->ask);
+    lane_ask_sent(&hold->ask, hold->step + 1 == hold->chain.n_steps);
     bool discard = hold_step(hold)->fire_and_forget && hold_step(hold)->bounce && hold_row(hold)->refusable;
     if (discard) return hold_finish(hold, VERDICT_DISCARD);
     return step_over(hold);
@@ -298,7 +302,7 @@ static void hold_proceed(struct hold *hold, enum next next)
     while (next == NEXT_STEP) {
         if (hold->step == hold->chain.n_steps)
             next = hold_finish(hold, VERDICT_PASS);
-        else if (lane_ask(hold->entry, &hold->ask, hold->step))
+        else if (lane_ask(hold->entry, &hold->ask, hold->era, hold_step(hold)->rank))
             next = hold_do_step(hold);
         else
             next = WAIT;
@@ -504,6 +508,7 @@ static struct hold *hold_new(struct holds *h, const struct question *q, struct p
     hold->original = blank != NULL ? stanza_ref(q->subject) : NULL;
     stanza_unref(blank);
     hold->plan = plan_ref(h->plan);
+    hold->era = h->era;
     hold->chain = chain;
     hold->link = hold->asked = LINK_ID_NONE;
     hold->last = "pass";
@@ -512,6 +517,7 @@ static struct hold *hold_new(struct holds *h, const struct question *q, struct p
     hold->arg = q->arg;
     hold->entry = q->done != NULL ? q->entry : NULL;
     imap_put(&h->by_id, hold->id, hold);
+    list_push_back(&h->all, &hold->all);
     return hold;
 }
 
@@ -563,6 +569,7 @@ struct holds *holds_new(uint32_t worker, uint64_t event_timeout_ms, const struct
     h->worker = worker;
     h->ops = ops;
     h->owner = owner;
+    list_init(&h->all);
     list_init(&h->due);
     list_init(&h->finished);
     holds_set_timeout(h, event_timeout_ms);
@@ -575,10 +582,17 @@ void holds_set_plan(struct holds *h, const struct plan *plan)
 {
     struct plan *old = h->plan;
     h->plan = plan != NULL ? plan_ref(plan) : NULL;
+    if (old != NULL && plan != NULL && !plan_same_order(old, plan)) h->era++;
     plan_unref(old);
 }
 
 size_t holds_count(const struct holds *h) { return h->by_id.count; }
+
+uint32_t holds_oldest_era(const struct holds *h)
+{
+    const struct plan *oldest = list_empty(&h->all) ? h->plan : CONTAINER_OF(h->all.next, struct hold, all)->plan;
+    return oldest != NULL ? plan_era(oldest) : UINT32_MAX;
+}
 
 void holds_free(struct holds *h)
 {

@@ -63,6 +63,9 @@ void holds_tick(struct holds *h); /* early or late calls do no harm */
 void holds_run(struct holds *h);
 
 size_t holds_count(const struct holds *h); /* events waiting */
+/* The era of the oldest plan that an event which waits began with, or that the next one will; UINT32_MAX: there is none. What was sent under an older one was
+ * sent before. */
+uint32_t holds_oldest_era(const struct holds *h);
 
 /* What a report counts and alarms, by a table: metrics of src/tables/metrics.def, alarms of alarms.def, one log line where it matters. The subject of an alarm
  * is the link's component, or the profile when no link is concerned. For the owner's report op; thread-safe. */

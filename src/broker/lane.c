@@ -5,6 +5,10 @@
  * A change of one entry's bound is carried towards the tail until it makes no difference any more; each entry's reach changes a few times in its life, so
  * the work per entry is constant.
  *
+ * Plans change. Between asks of different plans the numbers of steps say nothing, so an ask waits until those ahead of it that go by another order have been
+ * sent for the last time: those of older plans by the era in a place, which makes their reach end below it; those of newer ones (they were raised later, though they stand
+ * ahead) by the second number that is carried along, the newest era ahead.
+ *
  * Asks whose turn comes are put into the lane's `ready` list first and told afterwards, in that order, by the outermost call: what they do when told
  * (send, fail, finish, ask for the next step) comes back into this file, and must neither overtake nor recurse. Heads are told in the same way. */
 #include "broker/lane.h"
@@ -20,29 +24,68 @@ struct lane {
     struct str key;
 };
 
-static uint64_t place_of(uint32_t stage, uint32_t step) { return (uint64_t)stage << 32 | step; }
+/* A place is a stage, an era and a step, in this order: 8, 32 and 24 bits. */
+enum { STAGE_SHIFT = 56, ERA_SHIFT = 24, STEP_MAX = (1 << ERA_SHIFT) - 1 };
+static uint64_t place_of(uint32_t stage, uint32_t era, uint32_t step)
+{
+    assert(stage < 1u << (64 - STAGE_SHIFT) && step <= STEP_MAX);
+    return (uint64_t)stage << STAGE_SHIFT | (uint64_t)era << ERA_SHIFT | step;
+}
 
 static struct lane_entry *entry_of(struct list *node) { return CONTAINER_OF(node, struct lane_entry, node); }
 
 static uint64_t entry_bound(const struct lane_entry *e)
 {
-    uint64_t stage = place_of(e->stage, 0);
-    uint64_t bound = list_empty(&e->asks) ? stage + place_of(1, 0) : UINT64_MAX;
+    uint64_t stage = place_of(e->stage, 0, 0);
+    uint64_t bound = list_empty(&e->asks) ? stage + place_of(1, 0, 0) : UINT64_MAX;
     if (!e->asked || e->more) bound = stage;
     if (e->quiet) bound = UINT64_MAX;
     LIST_EACH (node, &e->asks) {
         const struct lane_ask *ask = CONTAINER_OF(node, struct lane_ask, node);
-        uint64_t allows = ask->sent ? ask->place + 1 : ask->place;
+        uint64_t allows = ask->last ? stage + place_of(1, 0, 0) : ask->sent ? ask->place + 1 : ask->place;
         if (allows < bound) bound = allows;
     }
     return bound;
 }
 
-/* Places at which this entry itself may send: all below it. */
-static uint64_t entry_limit(const struct lane_entry *e)
+static uint32_t era_of(uint64_t place) { return (uint32_t)(place >> ERA_SHIFT); }
+
+/* The newest era of which it has an ask that is not sent for the last time. */
+static uint32_t entry_era(const struct lane_entry *e)
 {
-    const struct list *ahead = e->node.prev;
-    return ahead == &e->lane->entries ? UINT64_MAX : CONTAINER_OF(ahead, const struct lane_entry, node)->reach;
+    uint32_t era = 0;
+    LIST_EACH (node, &e->asks) {
+        const struct lane_ask *ask = CONTAINER_OF(node, struct lane_ask, node);
+        if (!ask->last && era_of(ask->place) > era) era = era_of(ask->place);
+    }
+    return era;
+}
+
+struct lane_limit {
+    uint64_t reach; /* the entry may send at places below it, */
+    uint32_t era; /* if they are not of an older era */
+};
+static struct lane_limit entry_limit(const struct lane_entry *e)
+{
+    const struct list *node = e->node.prev;
+    if (node == &e->lane->entries) return (struct lane_limit){UINT64_MAX, 0};
+    const struct lane_entry *ahead = CONTAINER_OF(node, const struct lane_entry, node);
+    return (struct lane_limit){ahead->reach, ahead->newest};
+}
+
+static bool limit_allows(struct lane_limit limit, uint64_t place) { return place < limit.reach && era_of(place) >= limit.era; }
+
+/* What it lets those behind do. false: no change. */
+static bool entry_carry(struct lane_entry *e, struct lane_limit limit)
+{
+    uint64_t reach = entry_bound(e);
+    uint32_t newest = entry_era(e);
+    if (limit.reach < reach) reach = limit.reach;
+    if (limit.era > newest) newest = limit.era;
+    if (reach == e->reach && newest == e->newest) return false;
+    e->reach = reach;
+    e->newest = newest;
+    return true;
 }
 
 static void ask_make_ready(struct lane *lane, struct lane_ask *ask)
@@ -56,15 +99,12 @@ static void lane_update(struct lane *lane, struct list *node)
 {
     for (; node != &lane->entries; node = node->next) {
         struct lane_entry *e = entry_of(node);
-        uint64_t limit = entry_limit(e);
+        struct lane_limit limit = entry_limit(e);
         LIST_EACH (it, &e->asks) {
             struct lane_ask *ask = CONTAINER_OF(it, struct lane_ask, node);
-            if (!ask->sent && ask->place < limit) ask_make_ready(lane, ask);
+            if (!ask->sent && limit_allows(limit, ask->place)) ask_make_ready(lane, ask);
         }
-        uint64_t reach = entry_bound(e);
-        if (limit < reach) reach = limit;
-        if (reach == e->reach) return;
-        e->reach = reach;
+        if (!entry_carry(e, limit)) return;
     }
 }
 
@@ -131,9 +171,7 @@ static void lane_insert(struct lane *lane, struct list *before, struct lane_entr
     list_init(&entry->asks);
     list_push_back(before, &entry->node);
     lane->set->entries++;
-    uint64_t limit = entry_limit(entry);
-    entry->reach = entry_bound(entry);
-    if (limit < entry->reach) entry->reach = limit;
+    (void)entry_carry(entry, entry_limit(entry));
 }
 
 void lane_enter(struct lane_set *set, struct str key, struct lane_entry *entry)
@@ -216,29 +254,31 @@ void lane_skip(struct lane_entry *entry)
     entry_changed(entry);
 }
 
-bool lane_ask(struct lane_entry *entry, struct lane_ask *ask, uint32_t step)
+bool lane_ask(struct lane_entry *entry, struct lane_ask *ask, uint32_t era, uint32_t step)
 {
     bool first = ask->place == 0 && ask->entry == NULL && !ask->sent;
     if (first && entry != NULL && entry->lane != NULL) {
         ask->entry = entry;
-        ask->place = place_of(entry->stage, 0);
+        ask->place = place_of(entry->stage, era, 0);
         list_push_back(&entry->asks, &ask->node);
         entry->asked = true;
     }
     ask->sent = true;
     if (ask->entry == NULL) return true;
     struct lane *lane = ask->entry->lane;
-    ask->place = (ask->place & ~(uint64_t)UINT32_MAX) | step;
-    if (list_empty(&lane->ready) && ask->place < entry_limit(ask->entry)) return true;
+    ask->place = place_of((uint32_t)(ask->place >> STAGE_SHIFT), era, step);
+    bool allowed = limit_allows(entry_limit(ask->entry), ask->place);
+    if (allowed && list_empty(&lane->ready)) return true;
     ask->sent = false;
     /* Its turn may have come, only there are others to be told first: then it stands behind them. */
-    if (ask->place < entry_limit(ask->entry)) ask_make_ready(lane, ask);
+    if (allowed) ask_make_ready(lane, ask);
     entry_changed(ask->entry);
     return false;
 }
 
-void lane_ask_sent(struct lane_ask *ask)
+void lane_ask_sent(struct lane_ask *ask, bool last)
 {
+    ask->last = last;
     if (ask->entry != NULL) entry_changed(ask->entry);
 }
 

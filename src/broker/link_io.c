@@ -30,6 +30,7 @@ struct link_io {
     struct wheel_timer timer;
     bool kept; /* what the workers were told last */
     bool stopping; /* by link_io_stop(): nothing is lost */
+    bool first; /* its first attempt to connect has not come to an end */
     bool was_full, troubled, slow; /* alarms may be up */
     uint64_t trouble_ms; /* when link_io_trouble() was called last */
     uint64_t slow_ms; /* when senders waited last */
@@ -269,6 +270,7 @@ static void do_moved(void *owner, enum link_state from, enum link_state to, cons
     metric_add(state_gauge((enum link_state)l->gauge_state), -1);
     metric_add(state_gauge(to), 1);
     l->gauge_state = to;
+    if (to != LINK_CONNECTING && to != LINK_CONNECTED) l->first = false;
     if (from != to) l->since_wall_ms = clock_wall_ms();
     if (to == LINK_CONNECTED) {
         log_notice("broker", "Component %s is CONNECTED", l->spec.component);
@@ -430,6 +432,7 @@ struct link_io *link_io_new(const struct link_spec *spec, const struct link_io_s
     l->since_wall_ms = clock_wall_ms();
     l->link = link_new(spec->component, spec->dials, &settings->link, hash_random_u64(), &link_io_ops, l);
     l->gauge_state = LINK_GONE;
+    l->first = true;
     metric_inc(METRIC_LINKS_GONE);
     link_start(l->link, worker_now_ms());
     settle(l);
@@ -512,6 +515,8 @@ void link_io_trouble(struct link_io *l, bool full)
 }
 
 bool link_io_busy(const struct link_io *l) { return link_state(l->link) == LINK_ACTIVE && link_outstanding(l->link) + link_waiting(l->link) > 0; }
+bool link_io_active(const struct link_io *l) { return link_state(l->link) == LINK_ACTIVE; }
+bool link_io_coming(const struct link_io *l) { return l->first && l->spec.dials && link_state(l->link) != LINK_GONE; }
 const struct link_spec *link_io_spec(const struct link_io *l) { return &l->spec; }
 
 void link_io_status(const struct link_io *l, struct link_status *out)

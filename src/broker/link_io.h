@@ -37,6 +37,8 @@ void link_io_forget(struct link_io *l, uint32_t worker, uint64_t hold);
 void link_io_trouble(struct link_io *l, bool full);
 void link_io_arrived(struct link_io *l, struct component *take); /* accept direction: a verified stream of that name, on this worker */
 bool link_io_busy(const struct link_io *l); /* ACTIVE, with events sent and unanswered or waiting */
+bool link_io_active(const struct link_io *l);
+bool link_io_coming(const struct link_io *l); /* it is being dialled for the first time, and how that ends isn't known yet */
 const struct link_spec *link_io_spec(const struct link_io *l);
 void link_io_status(const struct link_io *l, struct link_status *out); /* timeouts and invalid stay 0. Strings borrowed until the next call on the link */
 unsigned link_io_streams(void); /* streams that have not ended yet, those of stopped links included; any thread */

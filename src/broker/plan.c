@@ -17,6 +17,9 @@ struct plan {
     atomic_uint refs;
     struct arena *arena;
     int64_t version;
+    uint32_t era;
+    struct plan_step *profiles; /* those with servers, in routing priority; what their rows say is in the chains */
+    unsigned n_profiles;
     struct plan_chain chains[EVENT_COUNT][PACKETS];
 };
 
@@ -113,6 +116,8 @@ static void compile_profile(struct compiler *k, const struct compliance_profile 
     step.servers = compile_servers(k, profile->name, &step.n_servers);
     if (step.n_servers == 0) return;
     step.profile = arena_str(p->arena, str_of(profile->name));
+    step.rank = (uint32_t)(profile - k->config->profiles);
+    p->profiles[p->n_profiles++] = step;
     for (unsigned i = 0; i < profile->n_rows; i++) {
         const struct profile_row *row = &profile->rows[i];
         step.bounce = row->bounce;
@@ -126,13 +131,17 @@ static void compile_profile(struct compiler *k, const struct compliance_profile 
     }
 }
 
+static _Atomic uint32_t eras;
+
 struct plan *plan_compile(const struct compliance_config *c, const char *node)
 {
     struct plan *p = x_calloc(1, sizeof(*p));
     struct compiler k = {p, c, node};
     atomic_init(&p->refs, 1);
+    p->era = atomic_fetch_add_explicit(&eras, 1, memory_order_relaxed) + 1;
     p->arena = arena_new(0);
     p->version = c->version;
+    p->profiles = arena_zalloc(p->arena, (c->n_profiles + 1) * sizeof(*p->profiles));
     for (unsigned i = 0; i < c->n_profiles; i++) compile_profile(&k, &c->profiles[i]);
     return p;
 }
@@ -152,6 +161,26 @@ void plan_unref(struct plan *p)
 }
 
 int64_t plan_version(const struct plan *p) { return p->version; }
+uint32_t plan_era(const struct plan *p) { return p->era; }
+
+static const struct plan_step *profile_of_server(const struct plan *p, struct str server)
+{
+    for (unsigned i = 0; i < p->n_profiles; i++)
+        for (unsigned j = 0; j < p->profiles[i].n_servers; j++)
+            if (str_eq(p->profiles[i].servers[j].name, server)) return &p->profiles[i];
+    return NULL;
+}
+
+bool plan_same_order(const struct plan *old, const struct plan *now)
+{
+    for (unsigned i = 0; i < now->n_profiles; i++) {
+        for (unsigned j = 0; j < now->profiles[i].n_servers; j++) {
+            const struct plan_step *before = profile_of_server(old, now->profiles[i].servers[j].name);
+            if (before == NULL || before->rank != now->profiles[i].rank) return false;
+        }
+    }
+    return true;
+}
 
 struct plan_chain plan_chain_of(const struct plan *p, enum event_id event, unsigned packet)
 {

@@ -20,6 +20,7 @@ struct plan_server { /* a candidate of a step */
 };
 struct plan_step { /* one profile that lists the event */
     struct str profile;
+    uint32_t rank; /* the profile's in routing priority, from 0: the same in all chains of the plan, so that stanzas of other kinds keep their order too */
     bool bounce, fire_and_forget;
     const struct plan_server *servers;
     unsigned n_servers; /* at least one */
@@ -35,6 +36,8 @@ struct plan *plan_compile(const struct compliance_config *c, const char *node);
 struct plan *plan_ref(const struct plan *p); /* thread-safe; returns p */
 void plan_unref(struct plan *p); /* thread-safe; NULL is a no-op */
 int64_t plan_version(const struct plan *p); /* the configuration's */
+uint32_t plan_era(const struct plan *p); /* grows from each plan compiled in this process to the next */
+bool plan_same_order(const struct plan *old, const struct plan *now); /* each server now has was there, and asked at the same rank */
 /* The chain of an event whose subject has this packet type (one PACKET_* bit; of no matter for TC events). n_steps 0: nobody is asked.
  * p may be NULL: nobody is asked about anything. Lives as long as the plan. */
 struct plan_chain plan_chain_of(const struct plan *p, enum event_id event, unsigned packet);

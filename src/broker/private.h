@@ -1,8 +1,8 @@
-/* Between broker.c, listen.c (compliance servers that dial in) and status.c (what the admin API is told). */
+/* Between broker.c, change.c (configurations come into force), listen.c (compliance servers that dial in) and status.c (what the admin API is told). */
 #ifndef SIGNET_BROKER_PRIVATE_H
 #define SIGNET_BROKER_PRIVATE_H
 #include "base/err.h"
-#include "broker/link_io.h"
+#include "broker/links.h"
 
 /* broker.c, on a worker */
 const char *broker_accept_password(struct str component, uint32_t *worker); /* NULL: no such component of direction accept; worker: where its link lives */
@@ -13,6 +13,18 @@ struct link_counts {
 };
 void broker_each_link(void (*fn)(void *arg, uint32_t id, const struct link_io *l), void *arg); /* those that live on this worker */
 struct link_counts broker_counts(uint32_t link); /* what this worker's holds met with */
+
+/* broker.c, on a worker: the rounds of a change, and what they need to know */
+void broker_links_begin(struct setup *s);
+void broker_plan_begin(struct setup *s);
+void broker_links_retire(struct setup *s);
+unsigned broker_links_coming(void);
+uint32_t broker_oldest_era(void);
+const char *broker_node(void); /* any thread */
+
+/* change.c */
+struct setup *change_current(void); /* a reference; NULL: none */
+void change_end(void);
 
 /* listen.c */
 must_check int listen_start(const char *addresses, struct err *err); /* reads component.listen; opens nothing yet */

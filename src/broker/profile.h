@@ -1,6 +1,7 @@
 /* The compliance configuration: servers, profiles (in routing priority), assignments. Edited as a whole, checked as a whole, kept as one JSON document. Pure. */
 #ifndef SIGNET_BROKER_PROFILE_H
 #define SIGNET_BROKER_PROFILE_H
+#include "base/buf.h"
 #include "base/err.h"
 #include "broker/catalogue.h"
 #include <jansson.h>
@@ -56,6 +57,10 @@ must_check int compliance_profile_move(struct compliance_config *c, const char *
 must_check int compliance_assign(struct compliance_config *c, const char *node, const char *server, const char *profile, struct err *err); /* one profile per server:
  * of a pair that is assigned already, this changes the profile, on all nodes the server is assigned to */
 must_check int compliance_unassign(struct compliance_config *c, const char *node, const char *server, struct err *err);
+/* What differs, an array of {"object": "server", "name": ..., "change": "added", "deleted" or "changed", "field": ..., "old": text or null, "new": text or null}. That an
+ * object was added is told first without, then with each of its fields; "routing priority" has neither name nor field. Of passwords only that they changed. */
+json_t *compliance_config_diff(const struct compliance_config *from, const struct compliance_config *to);
+void compliance_diff_line(const json_t *changes, struct buf *out); /* all of it in one line, cut when it gets long */
 const struct compliance_server *compliance_server_find(const struct compliance_config *c, const char *name);
 const struct compliance_profile *compliance_profile_find(const struct compliance_config *c, const char *name);
 

@@ -29,13 +29,12 @@ static int spec_fill(struct link_spec *spec, const struct compliance_config *c, 
     return spec->tls != NULL ? 0 : err_prefix(err, "compliance server %s", server->name);
 }
 
-struct setup *setup_new(const struct compliance_config *c, const char *node, uint64_t generation, struct err *err)
+struct setup *setup_new(const struct compliance_config *c, const char *node, struct err *err)
 {
     struct setup *s = x_calloc(1, sizeof *s);
     s->priv = x_calloc(1, sizeof *s->priv);
     atomic_init(&s->priv->refs, 1);
     s->priv->config = compliance_config_copy(c);
-    s->generation = generation;
     c = s->priv->config;
     s->specs = x_calloc(c->n_assignments + 1, sizeof *s->specs);
     for (unsigned i = 0; i < c->n_assignments; i++) {

@@ -5,14 +5,13 @@
 #include "broker/plan.h"
 
 struct setup {
-    uint64_t generation; /* grows: workers ignore an older one that comes late */
     struct plan *plan;
     struct link_spec *specs;
     unsigned n_specs;
     struct setup_private *priv;
 };
 /* One reference, the caller's. Fails when a TLS context can't be made. Copies. */
-must_check struct setup *setup_new(const struct compliance_config *c, const char *node, uint64_t generation, struct err *err);
+must_check struct setup *setup_new(const struct compliance_config *c, const char *node, struct err *err);
 struct setup *setup_ref(struct setup *s); /* thread-safe */
 void setup_unref(struct setup *s); /* thread-safe; NULL is a no-op */
 const struct link_spec *setup_link(const struct setup *s, struct str component); /* NULL: none; s may be NULL */

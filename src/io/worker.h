@@ -30,6 +30,9 @@ static inline void worker_timer_cancel(struct wheel_timer *t) { wheel_cancel(wor
 void worker_post(uint32_t to, struct msg *take);
 /* Calls fn(worker, arg) on every worker and then done(arg) on the calling worker, or blocks when called from a non-worker thread. */
 void worker_each(void (*fn)(uint32_t worker, void *arg), void (*done)(void *arg), void *arg);
+/* From a non-worker thread, and blocks no longer than wait_ms. 0: all have run fn, and done(arg) was called. Else so many have not, being stuck: they will, and
+ * the last of them calls done(arg). */
+must_check unsigned worker_each_within(void (*fn)(uint32_t worker, void *arg), void (*done)(void *arg), void *arg, uint64_t wait_ms);
 
 /* Runs once at the end of this loop turn, before the loop blocks; registering twice in a turn is a no-op. */
 struct turn_hook {

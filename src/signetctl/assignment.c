@@ -71,7 +71,7 @@ enum outcome assignment_add(const struct invocation *in, struct err *err)
         json_decref(body);
         rc = fail(OUTCOME_USAGE, err, "a name is not UTF-8 text");
     }
-    if (rc == OUTCOME_OK) rc = api_call("POST", "/v1/compliance/assignments", body, NULL, err);
+    if (rc == OUTCOME_OK) rc = compliance_call(in, "POST", x_strdup("/v1/compliance/assignments"), body, NULL, err);
     if (rc == OUTCOME_OK) rc = tell_component(in, node, err);
     free(node);
     return rc;

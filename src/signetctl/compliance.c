@@ -22,11 +22,25 @@ json_t *compliance_named(json_t *list, const char *name)
     return NULL;
 }
 
+enum outcome compliance_call(const struct invocation *in, const char *method, char *take_path, json_t *take, json_t **out, struct err *err)
+{
+    struct buf path = {0};
+    buf_adds(&path, take_path);
+    free(take_path);
+    if ((in->given & OPT_COMMENT) != 0) {
+        char *comment = api_path(strchr(buf_cstr(&path), '?') != NULL ? "&comment=" : "?comment=", in->values[SWITCH_COMMENT], NULL);
+        buf_adds(&path, comment);
+        free(comment);
+    }
+    enum outcome rc = api_call(method, buf_cstr(&path), take, out, err);
+    buf_free(&path);
+    return rc;
+}
+
 enum outcome compliance_change(const struct invocation *in, const char *method, char *take_path, json_t *take, const char *did, struct err *err)
 {
     json_t *answer = NULL;
-    enum outcome rc = api_call(method, take_path, take, &answer, err);
-    free(take_path);
+    enum outcome rc = compliance_call(in, method, take_path, take, &answer, err);
     if (rc == OUTCOME_OK)
         print_done(in, answer, "%s %s; compliance configuration version %lld is in force", in->args[0], did, json_number(answer, "version"));
     json_decref(answer);

@@ -32,7 +32,7 @@ struct invocation {
     const struct command *command;
     const char *words[MAX_WORDS]; /* what is not an option */
     unsigned n_words;
-    const char *const *args; /* the words behind the command's own: as many as its row says, none empty */
+    const char *const *args; /* the words behind the command's own: as many as its row says, none empty; NULL for one that may be left out and is */
     unsigned given; /* a mask of the options given */
     const char *values[SWITCHES]; /* the last one given */
     const char **events; /* every --event */

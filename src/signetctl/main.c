@@ -245,8 +245,8 @@ static enum outcome find_command(struct invocation *in, struct err *err)
     struct buf line = {0};
     add_line(&line, c, true);
     enum outcome rc = OUTCOME_OK;
-    unsigned given = in->n_words - own, needed = count_words(c->arguments);
-    if (given != needed) rc = fail(OUTCOME_USAGE, err, "too %s arguments; it is: signetctl %s", given < needed ? "few" : "many", buf_cstr(&line));
+    unsigned given = in->n_words - own, most = count_words(c->arguments), needed = most - (strchr(c->arguments, '[') != NULL);
+    if (given < needed || given > most) rc = fail(OUTCOME_USAGE, err, "too %s arguments; it is: signetctl %s", given < needed ? "few" : "many", buf_cstr(&line));
     buf_free(&line);
     in->args = in->words + own;
     for (unsigned i = own; rc == OUTCOME_OK && i < in->n_words; i++)

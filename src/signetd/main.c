@@ -189,7 +189,7 @@ static int start(struct daemon *d, struct err *err)
     if (c2s_start(config, &jsm_c2s_ops, d->tls, err) != 0) return -1;
     if (workers_start((unsigned)config->server_workers, worker_begin, err) != 0) return -1;
     if (service_start(config, &service_ops, err) != 0) return -1;
-    if (admin_compliance_start(d->node, err) != 0) return -1;
+    if (admin_compliance_start(err) != 0) return -1;
     if (listen_everywhere(err) != 0) return -1;
     return admin_start(config, d->node, &admin_ops, err);
 }

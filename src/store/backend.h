@@ -78,7 +78,8 @@ struct store_backend {
     int (*notice_set)(struct str domain, struct str kind, struct str text, bool anew, uint64_t *version, struct err *err);
 
     int (*compliance_load)(int64_t version, struct arena *a, struct store_compliance *out, struct err *err); /* look-up; version 0: the newest */
-    int (*compliance_add)(int64_t version, struct str json, struct str by, struct str what, uint64_t wall_ms, struct err *err);
+    int (*compliance_add)(struct str json, const struct store_compliance_note *note, unsigned keep, struct err *err);
+    int (*compliance_list)(unsigned limit, struct arena *a, struct store_compliance_note **out, size_t *n, struct err *err);
 };
 extern const struct store_backend store_sqlite;
 

@@ -21,8 +21,6 @@ enum store_op_id {
     OP_OFFLINE_LOAD,
     OP_DOCUMENT_LOAD,
     OP_BATCH,
-    OP_COMPLIANCE_LOAD,
-    OP_COMPLIANCE_SAVE,
 };
 
 struct store_request *store_request_new(size_t size, const struct store_op *op)
@@ -432,74 +430,6 @@ void store_batch_free(struct store_batch *b)
     if (b != NULL) store_request_free(&b->r);
 }
 
-/* ---- compliance configuration ---- */
-
-struct compliance {
-    struct store_request r;
-    int64_t version; /* save: the base */
-    struct str json, by, what;
-    uint64_t wall_ms;
-    store_text_fn fn;
-    void *arg;
-    struct store_compliance out;
-};
-
-static int compliance_load_run(struct store_request *r, const struct store_backend *backend, struct err *err)
-{
-    struct compliance *q = REQUEST_OF(r, compliance);
-    q->out = (struct store_compliance){0};
-    int found = backend->compliance_load(q->version, r->arena, &q->out, err);
-    if (found == 0 && q->version != 0) {
-        return err_set(err, ERR_NOT_FOUND, "there is no version %lld of the compliance configuration", (long long)q->version);
-    }
-    return found < 0 ? -1 : 0;
-}
-
-static int compliance_save_run(struct store_request *r, const struct store_backend *backend, struct err *err)
-{
-    struct compliance *q = REQUEST_OF(r, compliance);
-    q->out = (struct store_compliance){0};
-    struct store_compliance newest = {0};
-    if (backend->compliance_load(0, r->arena, &newest, err) < 0) return -1;
-    if (newest.version != q->version) {
-        return err_set(err, ERR_CONFLICT,
-                       "the change was made to version %lld of the compliance configuration, but the newest is version %lld: look at that first",
-                       (long long)q->version, (long long)newest.version);
-    }
-    if (backend->compliance_add(q->version + 1, q->json, q->by, q->what, q->wall_ms, err) != 0) return -1;
-    q->out = (struct store_compliance){q->version + 1, q->json};
-    return 0;
-}
-
-static void compliance_done(struct store_request *r)
-{
-    struct compliance *q = REQUEST_OF(r, compliance);
-    if (r->failed) q->out = (struct store_compliance){0};
-    if (q->fn != NULL) q->fn(q->arg, q->out.version, q->out.json, store_request_err(r));
-}
-
-void store_compliance_load(int64_t version, store_text_fn fn, void *arg)
-{
-    struct compliance *q = REQUEST_NEW(compliance, &store_ops[OP_COMPLIANCE_LOAD]);
-    q->version = version;
-    q->fn = fn;
-    q->arg = arg;
-    store_request_submit(&q->r);
-}
-
-void store_compliance_save(int64_t base, struct str json, struct str by, struct str what, store_text_fn fn, void *arg)
-{
-    struct compliance *q = REQUEST_NEW(compliance, &store_ops[OP_COMPLIANCE_SAVE]);
-    q->version = base;
-    q->json = arena_str(q->r.arena, json);
-    q->by = arena_str(q->r.arena, by);
-    q->what = arena_str(q->r.arena, what);
-    q->wall_ms = clock_wall_ms();
-    q->fn = fn;
-    q->arg = arg;
-    store_request_submit(&q->r);
-}
-
 /* ---- the kinds ---- */
 
 static const struct store_op store_ops[] = {
@@ -515,6 +445,4 @@ static const struct store_op store_ops[] = {
     [OP_OFFLINE_LOAD] = {"offline load", false, offline_load_run, offline_load_done, NULL},
     [OP_DOCUMENT_LOAD] = {"document load", false, document_load_run, document_load_done, NULL},
     [OP_BATCH] = {"batch", true, batch_run, batch_done, batch_release},
-    [OP_COMPLIANCE_LOAD] = {"compliance load", false, compliance_load_run, compliance_done, NULL},
-    [OP_COMPLIANCE_SAVE] = {"compliance save", true, compliance_save_run, compliance_done, NULL},
 };

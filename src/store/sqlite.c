@@ -400,4 +400,5 @@ const struct store_backend store_sqlite = {
     .batch = sqlite_batch,
     .compliance_load = sqlite_compliance_load,
     .compliance_add = sqlite_compliance_add,
+    .compliance_list = sqlite_compliance_list,
 };

@@ -70,6 +70,7 @@ must_check int sqlite_noticed(int64_t account, uint64_t motd_seen, struct err *e
 must_check int sqlite_notice_load(struct arena *a, struct store_notice **out, size_t *n, struct err *err);
 must_check int sqlite_notice_set(struct str domain, struct str kind, struct str text, bool anew, uint64_t *version, struct err *err);
 must_check int sqlite_compliance_load(int64_t version, struct arena *a, struct store_compliance *out, struct err *err);
-must_check int sqlite_compliance_add(int64_t version, struct str json, struct str by, struct str what, uint64_t wall_ms, struct err *err);
+must_check int sqlite_compliance_add(struct str json, const struct store_compliance_note *note, unsigned keep, struct err *err);
+must_check int sqlite_compliance_list(unsigned limit, struct arena *a, struct store_compliance_note **out, size_t *n, struct err *err);
 
 #endif

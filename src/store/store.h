@@ -112,8 +112,16 @@ void store_notice_set(struct str domain, const char *kind, struct str text, bool
 /* ---- compliance configuration: a JSON document per version, written as a whole (broker/profile makes and checks it) ---- */
 typedef void (*store_text_fn)(void *arg, int64_t version, struct str text, const struct err *err); /* version 0, text absent: none yet */
 void store_compliance_load(int64_t version, store_text_fn fn, void *arg); /* version 0: the newest */
-/* Stores version `base + 1`; ERR_CONFLICT when base is not the newest any more. by: who changed it; what: one line on the change. */
-void store_compliance_save(int64_t base, struct str json, struct str by, struct str what, store_text_fn fn, void *arg);
+struct store_compliance_note { /* what is known of a version beside the document */
+    int64_t version;
+    uint64_t wall_ms;
+    struct str by, what, comment; /* who made it; one line on what changed; what he said of it */
+};
+/* Stores version `base + 1`, and in the same transaction forgets all but the newest `keep` versions; ERR_CONFLICT when base is not the newest any more.
+ * Of the note, by, what and comment are taken. */
+void store_compliance_save(int64_t base, struct str json, const struct store_compliance_note *note, unsigned keep, store_text_fn fn, void *arg);
+typedef void (*store_compliance_notes_fn)(void *arg, const struct store_compliance_note *notes, size_t n, const struct err *err);
+void store_compliance_list(unsigned limit, store_compliance_notes_fn fn, void *arg); /* the newest first */
 
 struct store_stats { uint64_t requests, commits, failures, queue_depth, busy_us; };
 void store_stats_read(struct store_stats *out); /* any thread */

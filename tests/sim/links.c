@@ -158,7 +158,7 @@ static void arrival_check(struct sim_link *l, const struct wire *wire)
     if (l->arrived[at][wire->step]) return;
     l->arrived[at][wire->step] = true;
     if (ask->place == 0 || ask->unordered || ask->sends[wire->step] != 1) return;
-    unsigned *last = &l->last[ask->worker][ask->lane][ask->event == EVENT_es_IN][ask->session][wire->step];
+    unsigned *last = &l->last[ask->worker][ask->lane][ask->event == EVENT_es_IN][ask->session];
     CHECK(*last < ask->place, "%s of place %u came to %s after that of place %u", event_catalogue[ask->event].name, ask->place, link_name(l->link), *last);
     *last = ask->place;
 }

@@ -93,8 +93,8 @@ static void verdict_check(struct ask *ask, const struct verdict *v)
     CHECK(v->kind != VERDICT_REFUSE || (v->condition != NULL && v->type != NULL), "refused without a condition");
     CHECK(!v->changed || ask->changed, "changed by nobody");
     CHECK(v->kind != VERDICT_PASS || v->stanza != NULL, "PASS without a stanza");
-    /* Nobody waits longer than the time-outs of all places ahead of him in the order, however many stanzas those are. */
-    uint64_t bound = 2 * STEPS_MAX * TIMEOUT_MS, took = w.now_ms - ask->raised_ms - (w.slept_ms - ask->slept_ms);
+    /* Nobody waits longer than the time-outs of all places ahead of him in the order, however many stanzas those are; and as long again for each other order. */
+    uint64_t bound = 2 * STEPS_MAX * TIMEOUT_MS * (1 + w.swaps), took = w.now_ms - ask->raised_ms - (w.slept_ms - ask->slept_ms);
     CHECK(took <= bound, "a verdict after %llu ms", (unsigned long long)took);
 }
 

@@ -86,6 +86,7 @@ static struct plan *plan_draw(void)
 static void plan_swap(void)
 {
     struct plan *p = w.plans[draw(PLANS)];
+    w.swaps++;
     for (unsigned i = 0; i < WORKERS; i++) post(0, i, &(struct mail){.kind = MAIL_PLAN, .plan = plan_ref(p)});
 }
 

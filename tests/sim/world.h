@@ -87,8 +87,8 @@ struct sim_link {
     bool kept, up, hung;
     enum phase phase;
     struct list to_server, in_server, to_link;
-    /* Per lane of each worker, stage, session and step: the place of the last event that arrived, for the order. */
-    unsigned last[WORKERS][LANES][2][SESSIONS_MAX][STEPS_MAX];
+    /* Per lane of each worker, stage and session: the place of the last event that arrived, for the order, which holds over plans with other steps. */
+    unsigned last[WORKERS][LANES][2][SESSIONS_MAX];
     bool arrived[ASKS_MAX][STEPS_MAX];
 };
 
@@ -101,7 +101,7 @@ struct world {
     struct ask asks[ASKS_MAX]; /* by event seq */
     struct ask *raising;
     unsigned n_runs_open, waits_open; /* verdicts to come */
-    unsigned raised, delivered, refused, rerouted, timeouts, late;
+    unsigned raised, delivered, refused, rerouted, timeouts, late, swaps;
     bool verbose;
 };
 extern struct world w;

@@ -200,7 +200,10 @@ static void take_out(void)
     assert_int_equal(compliance_server_delete(compliance, "wall", &err), 0);
     compliance->version++;
     assert_int_equal(broker_set_config(compliance, &err), 0);
-    assert_int_equal(look().n, 0);
+    for (unsigned i = 0; look().n > 0; i++) { /* it ends when what it was asked has been answered */
+        assert_true(i < 5000);
+        nap(2);
+    }
 }
 /* A server in connect direction, ACTIVE. */
 static struct server *up(enum server_answers how)

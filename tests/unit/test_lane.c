@@ -7,6 +7,8 @@ struct place {
     struct lane_entry entry; /* first: on_head gets it */
     struct lane_ask ask, second;
     char name;
+    uint32_t era;
+    bool last;
     bool leaves_as_head;
 };
 static char order[256];
@@ -28,12 +30,13 @@ static void on_send(struct lane_ask *ask)
     struct place *p = CONTAINER_OF(ask, struct place, ask);
     assert_true(ask->sent);
     note('s', p->name);
-    lane_ask_sent(ask);
+    lane_ask_sent(ask, CONTAINER_OF(ask, struct place, ask)->last);
 }
+static void on_send_quietly(struct lane_ask *ask) { lane_ask_sent(ask, false); }
 static void on_send_second(struct lane_ask *ask)
 {
     note('t', CONTAINER_OF(ask, struct place, second)->name);
-    lane_ask_sent(ask);
+    lane_ask_sent(ask, false);
 }
 static void on_head(struct lane_entry *entry)
 {
@@ -53,10 +56,10 @@ static void enter(struct lane_set *set, struct place *p, char name)
 }
 static bool ask(struct place *p, uint32_t step)
 {
-    bool now = lane_ask(&p->entry, &p->ask, step);
+    bool now = lane_ask(&p->entry, &p->ask, p->era, step);
     if (!now) return false;
     note('S', p->name);
-    lane_ask_sent(&p->ask);
+    lane_ask_sent(&p->ask, p->last);
     return true;
 }
 
@@ -84,6 +87,35 @@ static void test_pipelined(void **state)
     lane_leave(&a.entry);
     assert_string_equal(order, "hbhc");
     assert_int_equal(set.entries, 0);
+    lane_set_free(&set);
+}
+
+/* Plans that ask in another order: whoever goes by another one than who is ahead waits until that one is sent for the last time. */
+static void test_other_orders_wait(void **state)
+{
+    (void)state;
+    struct lane_set set = {0};
+    struct place a, b, c;
+    forget_order();
+    enter(&set, &a, 'a');
+    enter(&set, &b, 'b');
+    enter(&set, &c, 'c');
+    a.era = c.era = 1;
+    b.era = 2;
+    assert_true(ask(&a, 0));
+    assert_false(ask(&b, 0)); /* newer than a */
+    assert_false(ask(&c, 0)); /* older than b, which stands ahead of it */
+    a.last = true;
+    assert_true(ask(&a, 1)); /* a is sent for the last time: b goes, c still waits */
+    assert_string_equal(order, "SaSasb");
+    lane_ask_done(&a.ask);
+    lane_leave(&a.entry);
+    assert_string_equal(order, "SaSasbhb");
+    lane_ask_done(&b.ask);
+    assert_string_equal(order, "SaSasbhbsc");
+    lane_ask_done(&c.ask);
+    lane_leave(&b.entry);
+    lane_leave(&c.entry);
     lane_set_free(&set);
 }
 
@@ -183,9 +215,9 @@ static void test_more_keeps_a_fan_out_together(void **state)
     lane_more(&a.entry, true);
     assert_true(ask(&a, 0));
     assert_false(ask(&b, 0)); /* a's second session comes first */
-    assert_true(lane_ask(&a.entry, &a.second, 0));
+    assert_true(lane_ask(&a.entry, &a.second, 0, 0));
     note('T', 'a');
-    lane_ask_sent(&a.second);
+    lane_ask_sent(&a.second, false);
     lane_more(&a.entry, false);
     assert_string_equal(order, "SaTasb");
     lane_ask_done(&a.ask);
@@ -236,8 +268,8 @@ static void test_leaving_lets_its_asks_go(void **state)
     assert_false(ask(&b, 0));
     lane_leave(&b.entry);
     assert_string_equal(order, "sb");
-    assert_true(lane_ask(&b.entry, &b.ask, 1)); /* in no order any more */
-    lane_ask_sent(&b.ask);
+    assert_true(lane_ask(&b.entry, &b.ask, 0, 1)); /* in no order any more */
+    lane_ask_sent(&b.ask, false);
     lane_ask_done(&b.ask);
     lane_leave(&a.entry);
     lane_set_free(&set);
@@ -249,8 +281,8 @@ static void test_without_a_lane_everything_is_allowed(void **state)
     struct lane_entry alone = {0};
     struct lane_ask one = {0}, two = {0};
     assert_true(lane_is_head(&alone));
-    assert_true(lane_ask(&alone, &one, 0) && lane_ask(NULL, &two, 0) && lane_ask(NULL, &two, 1));
-    lane_ask_sent(&one);
+    assert_true(lane_ask(&alone, &one, 0, 0) && lane_ask(NULL, &two, 0, 0) && lane_ask(NULL, &two, 0, 1));
+    lane_ask_sent(&one, false);
     lane_ask_done(&one);
     lane_ask_done(&two);
     lane_stage(&alone, 2);
@@ -275,7 +307,7 @@ static void test_long_lane_does_not_recurse(void **state)
         length = 0;
         assert_false(ask(&all[i], 0));
     }
-    for (int i = 1; i < LONG; i++) all[i].ask.send_now = lane_ask_sent;
+    for (int i = 1; i < LONG; i++) all[i].ask.send_now = on_send_quietly;
     assert_true(ask(first, 0));
     for (int i = 0; i < LONG; i++) {
         assert_true(all[i].ask.sent);
@@ -293,6 +325,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_pipelined),
         cmocka_unit_test(test_first_goes_ahead),
+        cmocka_unit_test(test_other_orders_wait),
         cmocka_unit_test(test_unasked_stands_before_its_stage),
         cmocka_unit_test(test_skipped_middle_holds_back_nothing_and_lets_nothing_past),
         cmocka_unit_test(test_more_keeps_a_fan_out_together),

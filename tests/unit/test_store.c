@@ -432,16 +432,17 @@ static void test_compliance(void **state)
     assert_int_equal(wait_answer(), ERR_NONE);
     assert_int_equal(answer.version, 0);
     assert_null(answer.text.p);
-    store_compliance_save(0, STR("{\"a\":1}"), STR("admin"), STR("first"), on_text, ask());
+    struct store_compliance_note note = {.by = STR("admin"), .what = STR("first"), .comment = STR("ticket 7")}, none = {0};
+    store_compliance_save(0, STR("{\"a\":1}"), &note, 100, on_text, ask());
     assert_int_equal(wait_answer(), ERR_NONE);
     assert_int_equal(answer.version, 1);
     assert_true(str_is(answer.text, "{\"a\":1}"));
-    store_compliance_save(0, STR("{}"), STR("other"), STR("late"), on_text, ask());
+    store_compliance_save(0, STR("{}"), &note, 100, on_text, ask());
     assert_int_equal(wait_answer(), ERR_CONFLICT);
     assert_int_equal(answer.version, 0);
-    store_compliance_save(5, STR("{}"), STR("other"), STR("early"), on_text, ask());
+    store_compliance_save(5, STR("{}"), &note, 100, on_text, ask());
     assert_int_equal(wait_answer(), ERR_CONFLICT);
-    store_compliance_save(1, STR("{\"a\":2}"), STR_NONE, STR_NONE, on_text, ask());
+    store_compliance_save(1, STR("{\"a\":2}"), &none, 100, on_text, ask());
     assert_int_equal(wait_answer(), ERR_NONE);
     store_stop();
     fixture_start();
@@ -456,6 +457,45 @@ static void test_compliance(void **state)
     store_compliance_load(9, on_text, ask());
     assert_int_equal(wait_answer(), ERR_NOT_FOUND);
     assert_int_equal(query_int("SELECT count(*) FROM compliance WHERE version = 1 AND changed_by = 'admin' AND what = 'first' AND wall_ms > 0"), 1);
+}
+
+static void on_notes(void *arg, const struct store_compliance_note *notes, size_t n, const struct err *err)
+{
+    struct buf seen = {0};
+    for (size_t i = 0; i < n; i++)
+        buf_addf(&seen, "%lld %.*s/%.*s/%.*s ", (long long)notes[i].version, (int)notes[i].by.n, notes[i].by.p, (int)notes[i].what.n, notes[i].what.p,
+                 (int)notes[i].comment.n, notes[i].comment.p);
+    on_text(arg, 0, buf_str(&seen), err);
+    buf_free(&seen);
+}
+
+static void test_compliance_versions(void **state)
+{
+    (void)state;
+    struct store_compliance_note note = {.by = STR("ann"), .what = STR("first"), .comment = STR("ticket 7")}, none = {0};
+    store_compliance_list(10, on_notes, ask());
+    assert_int_equal(wait_answer(), ERR_NONE);
+    assert_int_equal(answer.text.n, 0);
+    for (int64_t base = 0; base < 5; base++) {
+        store_compliance_save(base, STR("{}"), base == 3 ? &note : &none, 3, on_text, ask());
+        assert_int_equal(wait_answer(), ERR_NONE);
+    }
+    store_compliance_list(2, on_notes, ask());
+    assert_int_equal(wait_answer(), ERR_NONE);
+    assert_true(str_is(answer.text, "5 // 4 ann/first/ticket 7 "));
+    store_compliance_list(10, on_notes, ask());
+    assert_int_equal(wait_answer(), ERR_NONE);
+    assert_true(str_is(answer.text, "5 // 4 ann/first/ticket 7 3 // ")); /* the first two are forgotten */
+    store_compliance_load(2, on_text, ask());
+    assert_int_equal(wait_answer(), ERR_NOT_FOUND);
+    /* a save that fails forgets nothing either: one transaction */
+    store_fault_arm(STORE_FAULT_COMMIT, 1, 1);
+    store_compliance_save(5, STR("{}"), &none, 1, on_text, ask());
+    assert_int_not_equal(wait_answer(), ERR_NONE);
+    store_fault_arm(STORE_FAULT_COMMIT, 0, 0);
+    store_compliance_list(10, on_notes, ask());
+    assert_int_equal(wait_answer(), ERR_NONE);
+    assert_true(str_is(answer.text, "5 // 4 ann/first/ticket 7 3 // "));
 }
 
 static void test_after_stop(void **state)
@@ -482,6 +522,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_offline, fixture_setup, fixture_drop),
         cmocka_unit_test_setup_teardown(test_delete_takes_everything, fixture_setup, fixture_drop),
         cmocka_unit_test_setup_teardown(test_compliance, fixture_setup, fixture_drop),
+        cmocka_unit_test_setup_teardown(test_compliance_versions, fixture_setup, fixture_drop),
         cmocka_unit_test_setup_teardown(test_after_stop, fixture_setup, fixture_drop),
     };
     return cmocka_run_group_tests_name("store", tests, NULL, NULL);

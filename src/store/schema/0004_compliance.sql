@@ -1,4 +1,4 @@
--- The compliance configuration: every version as a whole, none is ever changed or deleted.
+-- The compliance configuration: every version as a whole. None is ever changed; the oldest are forgotten (broker.versions).
 CREATE TABLE compliance (
     version     INTEGER PRIMARY KEY CHECK (version > 0),
     json        TEXT NOT NULL,

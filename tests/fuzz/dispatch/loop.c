@@ -89,6 +89,13 @@ void worker_each(void (*fn)(uint32_t worker, void *arg), void (*done)(void *arg)
     loop_post(each_run, e);
 }
 
+unsigned worker_each_within(void (*fn)(uint32_t worker, void *arg), void (*done)(void *arg), void *arg, uint64_t wait_ms)
+{
+    (void)fn, (void)done, (void)arg, (void)wait_ms;
+    MUST_HOLD(false); /* for other threads than workers, and there are none */
+    return 0;
+}
+
 void worker_offload(void (*work)(void *arg), void (*done)(void *arg), void *arg)
 {
     loop_post(work, arg);
