@@ -12,5 +12,7 @@ must_check int admin_start(const struct config *config, const char *node, const 
 void admin_stop(void);
 /* Loads the stored compliance configuration (or makes the first one) and puts it in force; before clients are let in. Blocks. */
 must_check int admin_compliance_start(struct err *err);
+/* Reads the TLS files of compliance servers anew, for the connections to come. */
+must_check int admin_compliance_reload(struct err *err);
 
 #endif

@@ -219,6 +219,14 @@ static int profile_move(struct request *rq, struct err *err) { return compliance
 static int assignment_add(struct request *rq, struct err *err) { return compliance_edit(rq, add_assignment, err); }
 static int assignment_delete(struct request *rq, struct err *err) { return compliance_edit(rq, drop_assignment, err); }
 
+int admin_compliance_reload(struct err *err)
+{
+    pthread_mutex_lock(&compliance.lock);
+    int rc = compliance.current != NULL ? broker_set_config(compliance.current, err) : 0;
+    pthread_mutex_unlock(&compliance.lock);
+    return rc;
+}
+
 static void link_add(void *arg, const struct link_status *l)
 {
     json_t *o = json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "component", l->component, "server", l->server, "profile",
@@ -226,6 +234,8 @@ static void link_add(void *arg, const struct link_status *l)
                           "events", (json_int_t)l->events, "answers", (json_int_t)l->answers, "timeouts", (json_int_t)l->timeouts, "invalid", (json_int_t)l->invalid,
                           "outstanding", (json_int_t)l->outstanding, "queued", (json_int_t)l->queued, "queued_bytes", (json_int_t)l->queued_bytes);
     json_object_set_new(o, "last_error", json_text(l->last_error != NULL ? l->last_error : "")); /* the peer's words */
+    json_object_set_new(o, "limits", json_pack("{s:I, s:I, s:I}", "outstanding", (json_int_t)l->outstanding_max, "queued_bytes", (json_int_t)l->queued_bytes_max,
+                                               "answer_bytes", (json_int_t)l->answer_bytes_max));
     json_stamp(o, "since", l->since_wall_ms);
     json_array_append_new(arg, o);
 }

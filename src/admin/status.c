@@ -30,7 +30,8 @@ static int status(struct request *rq, struct err *err)
                         admin.config->server_domains, "sessions", (json_int_t)metric_read(METRIC_SESSIONS), "streams", (json_int_t)metric_read(METRIC_C2S_STREAMS),
                         "stanzas_under_way", (json_int_t)tickets_under_way(), "events_waiting", (json_int_t)broker_holds(), "workers", workers, "links", links, "store",
                         "commits", (json_int_t)store.commits, "queue_depth", (json_int_t)store.queue_depth, "failures", (json_int_t)store.failures, "port",
-                        (int)c2s_port(false), "port_tls", (int)c2s_port(true), "port_component", (int)broker_port());
+                        (int)c2s_port(false), "port_tls", (int)c2s_port(true), "port_component", (int)broker_port(false));
+    if (broker_port(true) != 0) json_object_set_new(rq->out, "port_component_tls", json_integer((json_int_t)broker_port(true)));
     json_stamp(rq->out, "since", admin.started_wall_ms);
     return 0;
 }

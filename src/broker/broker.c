@@ -365,14 +365,24 @@ void broker_links_retire(struct setup *s)
     self->before = NULL;
 }
 
+int broker_check_server(const struct compliance_server *s, struct err *err)
+{
+    struct tls_context *tls;
+    if (setup_tls(s, &tls, err) != 0) return -1;
+    tls_unref(tls);
+    if (s->direction == LINK_CONNECT || listen_has(s->tls)) return 0;
+    return err_set(err, ERR_CONFLICT, "compliance server %s: direction accept%s needs an address in the option component.%s of signet.conf, and there is none", s->name,
+                   s->tls ? " with TLS" : "", s->tls ? "listen_tls" : "listen");
+}
+
 /* ---- what listen.c needs ---- */
 
-const char *broker_accept_password(struct str component, uint32_t *worker)
+const struct link_spec *broker_accept_spec(struct str component, uint32_t *worker)
 {
     const struct link_spec *spec = self->stopped ? NULL : setup_link(self->setup, component);
     if (spec == NULL || spec->dials) return NULL;
     *worker = link_worker(spec->id);
-    return spec->password;
+    return spec;
 }
 
 void broker_accept(struct component *take)
@@ -420,7 +430,7 @@ int broker_start(const struct config *config, const char *node, uint32_t boot, s
                  .answer_ms = shared.event_timeout_ms,
                  .outstanding = (uint32_t)config->broker_link_outstanding,
                  .queue_bytes = (uint64_t)config->broker_link_queue_bytes},
-        .component = {.element_bytes = answer * 4 + 65536, /* beyond answer_bytes an answer is invalid; beyond this it isn't read to its end */
+        .component = {.element_bytes = link_io_element_bytes(answer),
                       .out_high_bytes = OUT_HIGH_BYTES,
                       .out_max_bytes = OUT_HIGH_BYTES + (size_t)config->broker_link_queue_bytes,
                       .open_ms = (uint64_t)config->broker_connect_timeout,
@@ -432,7 +442,7 @@ int broker_start(const struct config *config, const char *node, uint32_t boot, s
     };
     event_ids_start(node, boot);
     intakes_forget(); /* of an earlier start in this process */
-    return listen_start(config->component_listen, err);
+    return listen_start(config->component_listen, config->component_listen_tls, err);
 }
 
 static void broker_free(struct broker *b)

@@ -5,6 +5,7 @@
 #include "broker/event.h"
 #include "broker/lane.h"
 #include "broker/profile.h"
+#include "io/tls.h"
 
 must_check int broker_start(const struct config *config, const char *node, uint32_t boot, struct err *err); /* once, before the workers' loops carry traffic */
 void broker_worker_start(void); /* on each worker */
@@ -16,8 +17,10 @@ struct setup *broker_config_prepare(const struct compliance_config *c, struct er
  * takes it as soon as it turns. One call at a time. On a worker: returns at once. */
 must_check int broker_config_enforce(struct setup *take, struct err *err);
 must_check int broker_set_config(const struct compliance_config *c, struct err *err); /* both */
-must_check int broker_listen(struct err *err); /* on each worker: component.listen, for direction accept */
-unsigned broker_port(void); /* of the first component listener; 0: none */
+must_check int broker_check_server(const struct compliance_server *s, struct err *err); /* can its TLS files be used, does this node listen for it? Any thread */
+void broker_set_tls(struct tls_context *tls); /* what is shown on component.listen_tls, from the next connection on. Any thread */
+must_check int broker_listen(struct err *err); /* on each worker: component.listen and listen_tls, for direction accept */
+unsigned broker_port(bool tls); /* of the first component listener of that kind; 0: none */
 /* Shutdown: closes links gracefully (after the sessions' es_END were raised and events under way answered, at most wait_ms). Any non-worker thread; blocks. */
 void broker_stop(uint64_t wait_ms);
 
@@ -43,6 +46,7 @@ bool broker_lists(enum event_id event, unsigned packet); /* the same, of any sub
 struct link_status {
     const char *component, *server, *profile, *state, *last_error, *direction;
     uint64_t since_wall_ms, events, answers, timeouts, invalid, outstanding, queued, queued_bytes;
+    uint64_t outstanding_max, queued_bytes_max, answer_bytes_max;
 };
 void broker_links(void (*fn)(void *arg, const struct link_status *link), void *arg);
 uint64_t broker_holds(void); /* events waiting, all workers; any thread */

@@ -121,8 +121,6 @@ void link_free(struct link *l)
     free(l);
 }
 
-void link_set_limits(struct link *l, const struct link_limits *limits) { l->limits = *limits; }
-
 static void link_error(struct link *l, const char *why) { snprintf(l->last_error, sizeof l->last_error, "%s", why); }
 
 static void link_move(struct link *l, enum link_state to, const char *why)
@@ -216,6 +214,12 @@ static void link_return_all(struct link *l)
             l->ops->returned(l->owner, &request);
         }
     }
+}
+
+void link_set_limits(struct link *l, const struct link_limits *limits)
+{
+    l->limits = *limits;
+    link_pump(l);
 }
 
 enum link_offer link_offer(struct link *l, const struct event_request *request, uint64_t now_ms)

@@ -26,6 +26,9 @@ struct link_io {
     struct component *contender; /* waits for the probe's outcome */
     struct link_spec spec;
     const struct link_io_settings *settings;
+    struct link_limits limits; /* these three: the settings with what the spec says instead */
+    struct component_limits component_limits;
+    size_t answer_bytes;
     struct protocol_names names;
     struct wheel_timer timer;
     bool kept; /* what the workers were told last */
@@ -61,7 +64,7 @@ static void settle_counter(enum metric_id id, uint64_t *known, uint64_t now)
 
 static void settle_alarms(struct link_io *l)
 {
-    if (l->was_full && link_bytes(l->link) < l->settings->link.queue_bytes / 2) {
+    if (l->was_full && link_bytes(l->link) < l->limits.queue_bytes / 2) {
         l->was_full = false;
         alarm_clear(ALARM_QUEUE_FULL, l->spec.component);
     }
@@ -83,7 +86,7 @@ static void settle_intake(struct link_io *l)
     intake_settle(l->intake, &(struct intake_level){.events = link_backlog(l->link),
                                                    .bytes = link_backlog_bytes(l->link),
                                                    .most_events = link_room_for(l->link),
-                                                   .most_bytes = l->settings->link.queue_bytes / 2,
+                                                   .most_bytes = l->limits.queue_bytes / 2,
                                                    .away = !active});
     if (!active || intake_waiting(l->intake) == 0) return;
     l->slow_ms = worker_now_ms();
@@ -164,6 +167,7 @@ static const struct component_ops link_component_ops;
 
 static void admit(struct link_io *l, struct component *c)
 {
+    component_set_limits(c, &l->component_limits);
     l->component = c;
     component_set_owner(c, &link_component_ops, l);
     link_connected(l->link, worker_now_ms());
@@ -207,9 +211,9 @@ static void do_dial(void *owner)
 {
     struct link_io *l = owner;
     struct component_target target = {
-        .name = l->spec.component, .host = l->spec.host, .password = l->spec.password, .port = l->spec.port, .tls = l->spec.tls};
+        .name = l->spec.component, .host = l->spec.host, .password = l->spec.password, .port = l->spec.port, .tls = l->spec.tls, .tls_name = l->spec.tls_name};
     atomic_fetch_add(&streams, 1);
-    l->component = component_dial(&target, &l->settings->component, &link_component_ops, l);
+    l->component = component_dial(&target, &l->component_limits, &link_component_ops, l);
 }
 
 static uint64_t do_send(void *owner, uint64_t number, const struct event_request *request, bool resent)
@@ -338,7 +342,7 @@ static void on_element(void *owner, const struct xml_element *e)
     struct event_answer answer;
     uint64_t number = 0;
     const char *why;
-    switch (protocol_read(&l->names, e, l->settings->answer_bytes, component_out(l->component), &number, &answer, &why)) {
+    switch (protocol_read(&l->names, e, l->answer_bytes, component_out(l->component), &number, &answer, &why)) {
     case PROTOCOL_ANSWER: on_answer(l, number, &answer); break;
     case PROTOCOL_PONG: link_pong(l->link, number, worker_now_ms()); break;
     case PROTOCOL_PING: component_wrote(l->component); break;
@@ -420,7 +424,16 @@ static void take_spec(struct link_io *l, const struct link_spec *spec)
 {
     l->spec = *spec;
     l->names = (struct protocol_names){.broker = l->settings->broker, .component = l->spec.component};
+    l->limits = l->settings->link;
+    l->component_limits = l->settings->component;
+    l->answer_bytes = spec->answer_bytes != 0 ? spec->answer_bytes : l->settings->answer_bytes;
+    if (spec->outstanding != 0) l->limits.outstanding = spec->outstanding;
+    if (spec->queue_bytes != 0) l->limits.queue_bytes = spec->queue_bytes;
+    if (spec->answer_bytes != 0) l->component_limits.element_bytes = link_io_element_bytes(spec->answer_bytes);
+    l->component_limits.out_max_bytes = l->component_limits.out_high_bytes + l->limits.queue_bytes;
 }
+
+size_t link_io_element_bytes(size_t answer_bytes) { return answer_bytes * 4 + 65536; }
 
 struct link_io *link_io_new(const struct link_spec *spec, const struct link_io_settings *settings, struct intake *intake)
 {
@@ -430,7 +443,7 @@ struct link_io *link_io_new(const struct link_spec *spec, const struct link_io_s
     take_spec(l, spec);
     l->timer.fn = on_timer;
     l->since_wall_ms = clock_wall_ms();
-    l->link = link_new(spec->component, spec->dials, &settings->link, hash_random_u64(), &link_io_ops, l);
+    l->link = link_new(spec->component, spec->dials, &l->limits, hash_random_u64(), &link_io_ops, l);
     l->gauge_state = LINK_GONE;
     l->first = true;
     metric_inc(METRIC_LINKS_GONE);
@@ -445,10 +458,15 @@ void link_io_update(struct link_io *l, const struct link_spec *spec)
 {
     const struct link_spec old = l->spec;
     bool anew = old.dials != spec->dials || !same_text(old.password, spec->password) ||
-                (spec->dials && (!same_text(old.host, spec->host) || old.port != spec->port || (old.tls != NULL) != (spec->tls != NULL) ||
-                                 !same_text(old.tls_ca, spec->tls_ca)));
+                old.wants_tls != spec->wants_tls || (spec->dials && (!same_text(old.host, spec->host) || old.port != spec->port)) ||
+                (spec->wants_tls && (!same_text(old.tls_ca, spec->tls_ca) || !same_text(old.tls_name, spec->tls_name) || !same_text(old.tls_cert, spec->tls_cert)));
     take_spec(l, spec);
-    if (!anew) return;
+    link_set_limits(l->link, &l->limits);
+    if (l->component != NULL && !anew) component_set_limits(l->component, &l->component_limits);
+    if (!anew) {
+        settle(l);
+        return;
+    }
     log_info("broker", "Component %s: its configuration was changed, connecting anew", l->spec.component);
     struct component *c = let_go(l);
     if (c != NULL) component_close(c);
@@ -535,5 +553,8 @@ void link_io_status(const struct link_io *l, struct link_status *out)
         .outstanding = link_outstanding(l->link),
         .queued = link_waiting(l->link),
         .queued_bytes = link_bytes(l->link),
+        .outstanding_max = l->limits.outstanding,
+        .queued_bytes_max = l->limits.queue_bytes,
+        .answer_bytes_max = l->answer_bytes,
     };
 }

@@ -13,8 +13,13 @@ struct link_spec { /* one assignment of this node; strings and tls are shared by
     const char *component, *server, *profile, *host, *password;
     uint16_t port;
     bool dials;
-    struct tls_context *tls; /* NULL: plain TCP */
-    const char *tls_ca; /* only to tell a change; NULL: the system's */
+    bool wants_tls;
+    struct tls_context *tls; /* dials: how it is dialled, NULL: plain TCP. Else: what its certificate must be issued under, NULL: none is asked for */
+    const char *tls_ca, *tls_cert; /* only to tell a change */
+    const char *tls_name; /* of the certificate; NULL: the host's, or with direction accept any */
+    uint32_t outstanding; /* these three: 0: as link_io_settings has it */
+    uint64_t queue_bytes;
+    size_t answer_bytes;
 };
 struct link_io_settings { /* the same for all links, set once */
     struct link_limits link;
@@ -24,6 +29,8 @@ struct link_io_settings { /* the same for all links, set once */
     void (*answer)(uint32_t worker, struct event_answer *take); /* to the worker of the hold */
     void (*keeps)(uint32_t link, bool keeps); /* to all workers: does it take events. After what was returned was answered */
 };
+
+size_t link_io_element_bytes(size_t answer_bytes); /* beyond answer_bytes an answer is invalid; beyond this it isn't read to its end */
 
 struct link_io;
 /* Starts it. spec's strings and tls must live until the link is stopped or updated with another. */

@@ -1,7 +1,8 @@
-/* Where compliance servers of direction accept dial in. Every worker opens every address (SO_REUSEPORT); whoever accepts a stream checks its handshake and
+/* Where compliance servers of direction accept dial in, with direct TLS or without. Every worker opens every address (SO_REUSEPORT); whoever accepts a stream checks its handshake and
  * hands it to the worker that has the link of that name. Until then it is an arrival: few are allowed at a time, and none for long. */
 #include "base/list.h"
 #include "base/log.h"
+#include "base/metric.h"
 #include "broker/broker.h"
 #include "broker/private.h"
 #include "io/worker.h"
@@ -14,11 +15,14 @@ enum { ADDRESSES_MAX = 16, WORKERS_MAX = 256, ARRIVALS_MAX = 256 };
 
 static struct address {
     char host[128];
+    const char *option; /* "component.listen" */
+    bool tls;
     uint16_t port; /* once bound with 0, the port that was given: the other workers ask for that one */
     struct conn_listener *open[WORKERS_MAX]; /* each touched by its own worker only */
 } addresses[ADDRESSES_MAX];
 static unsigned n_addresses;
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* guards the ports */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* guards the ports and certificate */
+static struct tls_context *certificate;
 static _Atomic unsigned arrivals;
 
 struct arrival {
@@ -31,7 +35,7 @@ static _Thread_local unsigned n_here;
 
 unsigned listen_streams(void) { return atomic_load(&arrivals); }
 
-static int address_add(struct str text, struct err *err)
+static int address_add(struct str text, const char *option, bool tls, struct err *err)
 {
     size_t host = text.n; /* up to the last colon */
     while (host > 0 && text.p[host - 1] != ':') host--;
@@ -43,26 +47,48 @@ static int address_add(struct str text, struct err *err)
         port = port * 10 + (unsigned)(text.p[i] - '0');
     }
     if (!good || port > 65535)
-        return err_set(err, ERR_INVALID, "component.listen: '" STR_FMT "' is no address to listen on; right would be 0.0.0.0:5347 or [::]:5347", STR_ARG(text));
-    if (n_addresses == ADDRESSES_MAX) return err_set(err, ERR_LIMIT, "component.listen: more than %d addresses", ADDRESSES_MAX);
+        return err_set(err, ERR_INVALID, "%s: '" STR_FMT "' is no address to listen on; right would be 0.0.0.0:5347 or [::]:5347", option, STR_ARG(text));
+    if (n_addresses == ADDRESSES_MAX) return err_set(err, ERR_LIMIT, "%s: more than %d addresses for components", option, ADDRESSES_MAX);
     struct address *a = &addresses[n_addresses++];
     memset(a, 0, sizeof *a);
     memcpy(a->host, text.p, host);
     a->port = (uint16_t)port;
+    a->option = option;
+    a->tls = tls;
     return 0;
 }
 
-int listen_start(const char *list, struct err *err)
+static int addresses_add(const char *list, const char *option, bool tls, struct err *err)
 {
-    n_addresses = 0;
-    if (list == NULL) return 0;
     for (const char *p = list; *p != '\0';) {
         size_t n = strcspn(p, " \t");
-        if (n > 0 && address_add((struct str){p, n}, err) != 0) return -1;
+        if (n > 0 && address_add((struct str){p, n}, option, tls, err) != 0) return -1;
         p += n;
         p += strspn(p, " \t");
     }
     return 0;
+}
+
+int listen_start(const char *plain, const char *tls, struct err *err)
+{
+    n_addresses = 0;
+    if (plain != NULL && addresses_add(plain, "component.listen", false, err) != 0) return -1;
+    return tls != NULL ? addresses_add(tls, "component.listen_tls", true, err) : 0;
+}
+
+bool listen_has(bool tls)
+{
+    for (unsigned i = 0; i < n_addresses; i++)
+        if (addresses[i].tls || !tls) return true; /* who need not come with TLS may */
+    return false;
+}
+
+void broker_set_tls(struct tls_context *tls)
+{
+    pthread_mutex_lock(&lock);
+    tls_unref(certificate);
+    certificate = tls != NULL ? tls_ref(tls) : NULL;
+    pthread_mutex_unlock(&lock);
 }
 
 /* ---- arrivals ---- */
@@ -75,12 +101,29 @@ static void arrival_free(struct arrival *a)
     free(a);
 }
 
-static const char *arrival_password(void *owner, struct str name)
+/* Does it come with the TLS that its server's configuration wants? */
+static int tls_check(const struct link_spec *spec, const struct component *c, struct err *err)
+{
+    if (!spec->wants_tls) return 0;
+    if (!conn_is_tls(component_conn(c))) return err_set(err, ERR_DENIED, "it comes without TLS; its server's field tls is on: it must dial an address of component.listen_tls");
+    return spec->tls != NULL ? conn_tls_check_client(component_conn(c), spec->tls, spec->tls_name, err) : 0;
+}
+
+static const char *arrival_password(void *owner, struct str name, const char **condition)
 {
     struct arrival *a = owner;
-    const char *password = broker_accept_password(name, &a->worker);
-    if (password == NULL) log_warn("broker", "%s wants to be component " STR_FMT ", which no assignment of direction accept has", component_peer(a->component), STR_ARG(name));
-    return password;
+    struct err err;
+    const char *peer = component_peer(a->component);
+    const struct link_spec *spec = broker_accept_spec(name, &a->worker);
+    if (spec == NULL) {
+        log_warn("broker", "%s wants to be component " STR_FMT ", which no assignment of direction accept has", peer, STR_ARG(name));
+        return NULL;
+    }
+    if (tls_check(spec, a->component, &err) == 0) return spec->password;
+    log_warn("broker", "%s wants to be component %s and is refused: %s", peer, spec->component, err.text);
+    metric_inc(METRIC_LINK_HANDSHAKES_REFUSED);
+    *condition = "policy-violation";
+    return NULL;
 }
 
 static void arrival_moved(void *arg, struct component *c)
@@ -120,12 +163,23 @@ static size_t flood_data(void *owner, const char *data, size_t n)
 }
 static const struct conn_ops flood_ops = {.on_data = flood_data, .on_closed = flood_closed};
 
+static int begin_tls(struct conn *conn, struct err *err)
+{
+    pthread_mutex_lock(&lock);
+    struct tls_context *tls = certificate != NULL ? tls_ref(certificate) : NULL;
+    pthread_mutex_unlock(&lock);
+    int rc = tls != NULL ? conn_start_tls(conn, tls, true, NULL, err) : err_set(err, ERR_INTERNAL, "there is no certificate to show");
+    tls_unref(tls);
+    return rc;
+}
+
 static void on_accept(void *arg, struct conn *conn)
 {
-    (void)arg;
-    if (n_here >= ARRIVALS_MAX) {
-        struct err err;
-        err_set(&err, ERR_LIMIT, "%d connections wait for their handshake already", ARRIVALS_MAX);
+    const struct address *address = arg;
+    struct err err;
+    int rc = n_here >= ARRIVALS_MAX ? err_set(&err, ERR_LIMIT, "%d connections wait for their handshake already", ARRIVALS_MAX) : 0;
+    if (rc == 0 && address->tls) rc = begin_tls(conn, &err);
+    if (rc != 0) {
         log_warn("broker", "A connection from %s was refused: %s", conn_peer(conn), err.text);
         conn_set_owner(conn, &flood_ops, NULL);
         conn_abort(conn, &err);
@@ -151,20 +205,22 @@ int broker_listen(struct err *err)
         if (*open != NULL) continue;
         *open = conn_listen(a->host, a->port, on_accept, a, err);
         if (*open == NULL) {
-            rc = err_prefix(err, "component.listen");
+            rc = err_prefix(err, "%s", a->option);
             break;
         }
         if (a->port == 0) a->port = conn_listener_port(*open);
-        if (worker_id() == 0) log_info("broker", "Compliance servers may dial %s, port %u", a->host, a->port);
+        if (worker_id() == 0) log_info("broker", "Compliance servers may dial %s, port %u%s", a->host, a->port, a->tls ? ", with TLS" : "");
     }
     pthread_mutex_unlock(&lock);
     return rc;
 }
 
-unsigned broker_port(void)
+unsigned broker_port(bool tls)
 {
+    unsigned i = 0;
     pthread_mutex_lock(&lock);
-    unsigned port = n_addresses > 0 ? addresses[0].port : 0;
+    while (i < n_addresses && addresses[i].tls != tls) i++;
+    unsigned port = i < n_addresses ? addresses[i].port : 0;
     pthread_mutex_unlock(&lock);
     return port;
 }

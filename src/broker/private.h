@@ -5,7 +5,7 @@
 #include "broker/links.h"
 
 /* broker.c, on a worker */
-const char *broker_accept_password(struct str component, uint32_t *worker); /* NULL: no such component of direction accept; worker: where its link lives */
+const struct link_spec *broker_accept_spec(struct str component, uint32_t *worker); /* NULL: no such component of direction accept; worker: where its link lives */
 void broker_accept(struct component *take); /* a verified stream, on its link's worker */
 const struct component_limits *broker_component_limits(void);
 struct link_counts {
@@ -27,7 +27,8 @@ struct setup *change_current(void); /* a reference; NULL: none */
 void change_end(void);
 
 /* listen.c */
-must_check int listen_start(const char *addresses, struct err *err); /* reads component.listen; opens nothing yet */
+must_check int listen_start(const char *plain, const char *tls, struct err *err); /* reads component.listen and listen_tls; opens nothing yet */
+bool listen_has(bool tls); /* is there an address for servers that need TLS, or for those that don't */
 void listen_stop(void); /* on each worker: closes the listeners and what is not verified yet */
 unsigned listen_streams(void); /* streams not verified yet; any thread */
 

@@ -12,6 +12,7 @@
 
 enum { NAME_MAX_BYTES = 128, LABEL_MAX = 63, HOST_MAX = 255, TEXT_MAX = 1024 };
 #define HOST_CHARACTERS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.\\-_"
+#define TLS_NAME_CHARACTERS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.:-_"
 #define LABEL_CHARACTERS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-"
 
 /* ---- the whole ---- */
@@ -77,6 +78,9 @@ void server_clear(struct compliance_server *s)
     free(s->host);
     free(s->password);
     free(s->tls_ca);
+    free(s->tls_name);
+    free(s->tls_cert);
+    free(s->tls_key);
     *s = (struct compliance_server){0};
 }
 
@@ -98,10 +102,11 @@ struct compliance_config *compliance_config_new(void)
 
 static char *copy_text(const char *s) { return s != NULL ? x_strdup(s) : NULL; }
 
-static void server_copy(struct compliance_server *to, const struct compliance_server *from)
+void server_copy(struct compliance_server *to, const struct compliance_server *from)
 {
-    *to = (struct compliance_server){copy_text(from->name), copy_text(from->description), copy_text(from->host), copy_text(from->password),
-                                     from->port,            from->direction,              from->tls,             copy_text(from->tls_ca)};
+    *to = *from;
+    char **texts[] = {&to->name, &to->description, &to->host, &to->password, &to->tls_ca, &to->tls_name, &to->tls_cert, &to->tls_key};
+    for (unsigned i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) *texts[i] = copy_text(*texts[i]);
 }
 
 static void profile_copy(struct compliance_profile *to, const struct compliance_profile *from)
@@ -183,6 +188,42 @@ static int dial_check(const struct compliance_server *s, struct err *err)
     return 0;
 }
 
+static int tls_check(const struct compliance_server *s, struct err *err)
+{
+    if (s->tls_name != NULL && (strspn(s->tls_name, TLS_NAME_CHARACTERS) != strlen(s->tls_name) || strlen(s->tls_name) > HOST_MAX))
+        return err_set(err, ERR_INVALID, "server \"%s\": tls_name is the host name or IP address that stands in the compliance server's certificate, not \"%.200s\"", s->name,
+                       s->tls_name);
+    if ((s->tls_cert == NULL) != (s->tls_key == NULL))
+        return err_set(err, ERR_INVALID, "server \"%s\": tls_cert and tls_key belong together, and %s is missing", s->name, s->tls_cert == NULL ? "tls_cert" : "tls_key");
+    if (s->tls_cert != NULL && s->direction == LINK_ACCEPT)
+        return err_set(err, ERR_INVALID, "server \"%s\": tls_cert is for direction connect; with accept the node shows the certificate of its option tls.certificate", s->name);
+    if (s->tls_name != NULL && s->tls_ca == NULL && s->direction == LINK_ACCEPT)
+        return err_set(err, ERR_INVALID, "server \"%s\": with direction accept tls_name needs tls_ca: without it no certificate is asked of the server", s->name);
+    return 0;
+}
+
+/* The bounds are those of the options these fields stand for. */
+static int limits_check(const struct compliance_server *s, struct err *err)
+{
+    static const struct {
+        const char *name;
+        long long min, max;
+    } options[] = {
+#define OPTION(section, name, type, default, min, max, unit, help) {#section "." #name, min, max},
+#include "tables/options.def"
+#undef OPTION
+    };
+    static const char *const names[] = {"broker.link_outstanding", "broker.link_queue_bytes", "broker.answer_bytes"};
+    const uint64_t values[] = {s->link_outstanding, s->link_queue_bytes, s->answer_bytes};
+    for (unsigned i = 0, o; i < 3; i++) {
+        for (o = 0; strcmp(options[o].name, names[i]) != 0;) o++;
+        if (values[i] != 0 && (values[i] < (uint64_t)options[o].min || values[i] > (uint64_t)options[o].max))
+            return err_set(err, ERR_INVALID, "server \"%s\": %s is a number from %lld to %lld, or 0: as the option %s says", s->name, strchr(names[i], '.') + 1, options[o].min,
+                           options[o].max, names[i]);
+    }
+    return 0;
+}
+
 int server_check(const struct compliance_server *s, struct err *err)
 {
     enum { SERVER_MAX = LABEL_MAX - 3 }; /* "op-" goes before it */
@@ -194,6 +235,7 @@ int server_check(const struct compliance_server *s, struct err *err)
     if (s->password == NULL || s->password[0] == '\0') return err_set(err, ERR_INVALID, "server \"%s\" has no password: it must be the one configured there", s->name);
     if (strlen(s->password) > TEXT_MAX) return err_set(err, ERR_INVALID, "server \"%s\": the password is longer than %d bytes", s->name, TEXT_MAX);
     if (description_check("server", s->name, s->description, err) != 0) return -1;
+    if (tls_check(s, err) != 0 || limits_check(s, err) != 0) return -1;
     return dial_check(s, err);
 }
 

@@ -24,8 +24,11 @@ struct compliance_server {
     char *name, *description, *host, *password; /* host unused for accept */
     uint16_t port;
     enum link_direction direction;
-    bool tls;
-    char *tls_ca; /* CA file; NULL: the system's */
+    bool tls; /* connect: this node dials with TLS; accept: the server must come by component.listen_tls */
+    char *tls_ca; /* CA file. NULL: connect: the system's; accept: no certificate is asked of the server */
+    char *tls_name; /* the name its certificate must have. NULL: connect: the host; accept: any */
+    char *tls_cert, *tls_key; /* connect: the certificate this node shows, and its key. NULL: none */
+    uint64_t link_outstanding, link_queue_bytes, answer_bytes; /* instead of the broker's options of these names; 0: as those say */
 };
 struct compliance_assignment {
     char *node, *server, *profile;
@@ -45,7 +48,8 @@ must_check struct compliance_config *compliance_config_parse(struct str json, in
 json_t *compliance_config_json(const struct compliance_config *c, bool with_passwords); /* without: "password_set": true instead */
 must_check int compliance_config_check(const struct compliance_config *c, struct err *err); /* the whole: names, references, collisions, duplicates */
 /* Edits: each checks what it can; compliance_config_check() comes before saving. Fields absent from `fields` keep their value (update) or take the default (add).
- * Fields of a server: name description host port password direction tls tls_ca; of a profile: name description rows, a row being
+ * Fields of a server: name description host port password direction tls tls_ca tls_name tls_cert tls_key link_outstanding
+ * link_queue_bytes answer_bytes; of a profile: name description rows, a row being
  * {"event": "es_IN", "packet": "message", "handling": "bounce", "fire_and_forget": false}; a TC row has no packet. `name` in an update that differs renames,
  * which is refused while assigned. An unknown field is an error. Warnings (bounce + fire and forget, a row that can never match) are
  * added to `warnings` (a JSON array) when it is not NULL. */

@@ -47,11 +47,7 @@ static int server_edited(struct compliance_server *edited, const struct complian
 {
     const char *renamed = NULL;
     if (old != NULL) {
-        *edited = *old;
-        edited->name = x_strdup(old->name);
-        char **texts[] = {&edited->description, &edited->host, &edited->password, &edited->tls_ca};
-        for (unsigned i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
-            if (*texts[i] != NULL) *texts[i] = x_strdup(*texts[i]);
+        server_copy(edited, old);
     } else {
         edited->name = x_strdup(name);
         edited->description = x_strdup("");

@@ -62,8 +62,10 @@ static int copied_field(const json_t *o, const char *field, char **out, struct e
 
 /* ---- servers ---- */
 
-static const char *const server_fields[] = {"name", "description", "host", "port", "password", "direction", "tls", "tls_ca", NULL};
-#define SERVER_FIELDS "name, description, host, port, password, direction, tls and tls_ca"
+static const char *const server_fields[] = {"name",     "description", "host",     "port",    "password",         "direction",        "tls",
+                                            "tls_ca",   "tls_name",    "tls_cert", "tls_key", "link_outstanding", "link_queue_bytes", "answer_bytes", NULL};
+#define SERVER_FIELDS \
+    "name, description, host, port, password, direction, tls, tls_ca, tls_name, tls_cert, tls_key, link_outstanding, link_queue_bytes and answer_bytes"
 static const char *const directions[] = {[LINK_CONNECT] = "connect", [LINK_ACCEPT] = "accept"};
 
 static int direction_field(const json_t *o, enum link_direction *out, struct err *err)
@@ -88,16 +90,36 @@ static int port_field(const json_t *o, uint16_t *out, struct err *err)
     return 0;
 }
 
+/* Text that may be absent: "" and null are NULL. */
+static int optional_field(const json_t *o, const char *field, char **out, struct err *err)
+{
+    if (copied_field(o, field, out, err) != 0) return -1;
+    if (*out == NULL || **out != '\0') return 0;
+    free(*out);
+    *out = NULL;
+    return 0;
+}
+
+static int limit_field(const json_t *o, const char *field, uint64_t *out, struct err *err)
+{
+    const json_t *v = json_object_get(o, field);
+    if (v == NULL) return 0;
+    if (!json_is_null(v) && (!json_is_integer(v) || json_integer_value(v) < 0))
+        return err_set(err, ERR_INVALID, "\"%s\" must be a number (0: as the option broker.%s of signet.conf says)", field, field);
+    *out = (uint64_t)json_integer_value(v); /* null: 0 */
+    return 0;
+}
+
 int server_from_json(struct compliance_server *s, const json_t *fields, const char **name, struct err *err)
 {
     if (fields_check("compliance server", fields, server_fields, SERVER_FIELDS, err) != 0) return -1;
     if (text_field(fields, "name", name, err) != 0 || copied_field(fields, "description", &s->description, err) != 0) return -1;
     if (copied_field(fields, "host", &s->host, err) != 0 || copied_field(fields, "password", &s->password, err) != 0) return -1;
-    if (copied_field(fields, "tls_ca", &s->tls_ca, err) != 0 || bool_field(fields, "tls", &s->tls, err) != 0) return -1;
-    if (s->tls_ca != NULL && s->tls_ca[0] == '\0') {
-        free(s->tls_ca);
-        s->tls_ca = NULL;
-    }
+    if (bool_field(fields, "tls", &s->tls, err) != 0) return -1;
+    if (optional_field(fields, "tls_ca", &s->tls_ca, err) != 0 || optional_field(fields, "tls_name", &s->tls_name, err) != 0) return -1;
+    if (optional_field(fields, "tls_cert", &s->tls_cert, err) != 0 || optional_field(fields, "tls_key", &s->tls_key, err) != 0) return -1;
+    if (limit_field(fields, "link_outstanding", &s->link_outstanding, err) != 0) return -1;
+    if (limit_field(fields, "link_queue_bytes", &s->link_queue_bytes, err) != 0 || limit_field(fields, "answer_bytes", &s->answer_bytes, err) != 0) return -1;
     if (port_field(fields, &s->port, err) != 0) return -1;
     return direction_field(fields, &s->direction, err);
 }
@@ -106,8 +128,10 @@ static const char *or_empty(const char *s) { return s != NULL ? s : ""; }
 
 static json_t *server_json(const struct compliance_server *s, bool with_password)
 {
-    json_t *o = json_pack("{s:s, s:s, s:s, s:i, s:s, s:b, s:s}", "name", s->name, "description", or_empty(s->description), "host", or_empty(s->host), "port", (int)s->port,
-                          "direction", directions[s->direction], "tls", (int)s->tls, "tls_ca", or_empty(s->tls_ca));
+    json_t *o = json_pack("{s:s, s:s, s:s, s:i, s:s, s:b, s:s, s:s, s:s, s:s, s:I, s:I, s:I}", "name", s->name, "description", or_empty(s->description), "host",
+                          or_empty(s->host), "port", (int)s->port, "direction", directions[s->direction], "tls", (int)s->tls, "tls_ca", or_empty(s->tls_ca), "tls_name",
+                          or_empty(s->tls_name), "tls_cert", or_empty(s->tls_cert), "tls_key", or_empty(s->tls_key), "link_outstanding", (json_int_t)s->link_outstanding,
+                          "link_queue_bytes", (json_int_t)s->link_queue_bytes, "answer_bytes", (json_int_t)s->answer_bytes);
     if (with_password)
         json_object_set_new(o, "password", json_string(or_empty(s->password)));
     else

@@ -11,6 +11,7 @@ void profile_add_row(struct compliance_profile *p, const struct profile_row *row
 void profile_make_system(struct compliance_profile *p); /* name, description, rows, read_only; p is zeroed */
 void profile_clear(struct compliance_profile *p); /* frees what it holds and zeroes it */
 void server_clear(struct compliance_server *s);
+void server_copy(struct compliance_server *to, const struct compliance_server *from);
 /* Four rows of one event with all packet types, alike in Handling and Fire and Forget, are one row with `all`. */
 void profile_merge_rows(struct compliance_profile *p);
 must_check int profile_check(const struct compliance_profile *p, struct err *err);

@@ -9,6 +9,18 @@ struct setup_private {
     struct compliance_config *config;
 };
 
+int setup_tls(const struct compliance_server *server, struct tls_context **out, struct err *err)
+{
+    *out = NULL;
+    if (!server->tls || (server->direction == LINK_ACCEPT && server->tls_ca == NULL)) return 0;
+    *out = tls_client_new(server->tls_ca, true, err);
+    if (*out == NULL) return err_prefix(err, "compliance server %s: tls_ca", server->name);
+    if (server->tls_cert == NULL || server->direction == LINK_ACCEPT || tls_client_show(*out, server->tls_cert, server->tls_key, err) == 0) return 0;
+    tls_unref(*out);
+    *out = NULL;
+    return err_prefix(err, "compliance server %s: tls_cert and tls_key", server->name);
+}
+
 static int spec_fill(struct link_spec *spec, const struct compliance_config *c, const struct compliance_assignment *a, struct err *err)
 {
     const struct compliance_server *server = compliance_server_find(c, a->server);
@@ -23,10 +35,14 @@ static int spec_fill(struct link_spec *spec, const struct compliance_config *c, 
         .port = server->port,
         .dials = server->direction == LINK_CONNECT,
         .tls_ca = server->tls_ca,
+        .tls_cert = server->tls_cert,
+        .tls_name = server->tls_name,
+        .wants_tls = server->tls,
+        .outstanding = (uint32_t)server->link_outstanding,
+        .queue_bytes = server->link_queue_bytes,
+        .answer_bytes = (size_t)server->answer_bytes,
     };
-    if (!server->tls || !spec->dials) return 0;
-    spec->tls = tls_client_new(server->tls_ca, true, err);
-    return spec->tls != NULL ? 0 : err_prefix(err, "compliance server %s", server->name);
+    return setup_tls(server, &spec->tls, err);
 }
 
 struct setup *setup_new(const struct compliance_config *c, const char *node, struct err *err)

@@ -12,6 +12,8 @@ struct setup {
 };
 /* One reference, the caller's. Fails when a TLS context can't be made. Copies. */
 must_check struct setup *setup_new(const struct compliance_config *c, const char *node, struct err *err);
+/* The TLS of a server's link, from its files: *out is one reference, or NULL when nothing is to be checked or shown. */
+must_check int setup_tls(const struct compliance_server *server, struct tls_context **out, struct err *err);
 struct setup *setup_ref(struct setup *s); /* thread-safe */
 void setup_unref(struct setup *s); /* thread-safe; NULL is a no-op */
 const struct link_spec *setup_link(const struct setup *s, struct str component); /* NULL: none; s may be NULL */

@@ -61,6 +61,8 @@ bool conn_tls_exporter(const struct conn *c, unsigned char out[32]);
 size_t conn_tls_unique(const struct conn *c, unsigned char *out, size_t max); /* 0: none */
 /* Adds the addresses a verified client certificate names, each with a NUL behind it: XMPP addresses (id-on-xmppAddr), then e-mail addresses. Returns how many. */
 unsigned conn_tls_client_addresses(const struct conn *c, struct buf *out);
+/* Is the certificate of this client issued under what a tls_client_new() trusts, and for this name (NULL: any)? For listeners of tls_server_ask_clients(t, NULL). */
+must_check int conn_tls_check_client(const struct conn *c, const struct tls_context *authorities, const char *name, struct err *err);
 const char *conn_tls_version(const struct conn *c); /* "TLSv1.3" or NULL */
 const char *conn_peer(const struct conn *c); /* "192.0.2.1:52110", "[2001:db8::1]:5222" */
 

@@ -120,6 +120,7 @@ void dial_free(struct conn *c);
 SSL *tls_session_new(struct tls_context *ctx, bool server, const char *name, struct err *err);
 /* The text of the failure just seen on this session; empties OpenSSL's error queue. */
 void tls_error_text(const SSL *ssl, char *out, size_t size);
+must_check int tls_check_peer(const struct tls_context *t, const SSL *ssl, const char *name, struct err *err);
 
 /* errno as text, thread-safe. */
 const char *io_strerror(int errnum, char *buf, size_t size);

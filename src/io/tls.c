@@ -215,9 +215,9 @@ static int load_authorities(SSL_CTX *ctx, const char *ca_path, struct err *err)
 
 static int ask_clients(SSL_CTX *ctx, const char *ca_path, struct err *err)
 {
-    if (load_authorities(ctx, ca_path, err) != 0) return -1;
+    if (ca_path != NULL && load_authorities(ctx, ca_path, err) != 0) return -1;
     struct stat st;
-    if (stat(ca_path, &st) == 0 && !S_ISDIR(st.st_mode)) SSL_CTX_set_client_CA_list(ctx, SSL_load_client_CA_file(ca_path)); /* a hint for clients that have several */
+    if (ca_path != NULL && stat(ca_path, &st) == 0 && !S_ISDIR(st.st_mode)) SSL_CTX_set_client_CA_list(ctx, SSL_load_client_CA_file(ca_path)); /* a hint for clients that have several */
     SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER | SSL_VERIFY_CLIENT_ONCE, accept_any);
     return 0;
 }
@@ -246,6 +246,35 @@ struct tls_context *tls_client_new(const char *ca_path, bool verify_host, struct
     /* A server's own certificate may be the trusted one: how self-signed compliance servers are pinned. */
     X509_VERIFY_PARAM_set_flags(SSL_CTX_get0_param(t->ctx), X509_V_FLAG_PARTIAL_CHAIN);
     return t;
+}
+
+int tls_client_show(struct tls_context *t, const char *cert_path, const char *key_path, struct err *err) { return load_pair(t->ctx, cert_path, key_path, err); }
+
+/* The purpose and the name are checked as OpenSSL itself would have done in the handshake, had it known then who comes. */
+int tls_check_peer(const struct tls_context *t, const SSL *ssl, const char *name, struct err *err)
+{
+    unsigned char addr[16];
+    X509 *cert = SSL_get0_peer_certificate(ssl);
+    if (cert == NULL) return err_set(err, ERR_DENIED, "it shows no certificate");
+    X509_STORE_CTX *check = X509_STORE_CTX_new();
+    if (check == NULL || X509_STORE_CTX_init(check, SSL_CTX_get_cert_store(t->ctx), cert, SSL_get_peer_cert_chain(ssl)) != 1) {
+        X509_STORE_CTX_free(check);
+        return err_set(err, ERR_INTERNAL, "its certificate cannot be checked");
+    }
+    X509_VERIFY_PARAM *param = X509_STORE_CTX_get0_param(check);
+    X509_VERIFY_PARAM_set_flags(param, X509_V_FLAG_PARTIAL_CHAIN);
+    X509_VERIFY_PARAM_set_hostflags(param, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+    X509_STORE_CTX_set_purpose(check, X509_PURPOSE_SSL_CLIENT);
+    int rc = 1;
+    if (name != NULL) {
+        bool is_ip = inet_pton(AF_INET, name, addr) == 1 || inet_pton(AF_INET6, name, addr) == 1;
+        rc = is_ip ? X509_VERIFY_PARAM_set1_ip_asc(param, name) : X509_VERIFY_PARAM_set1_host(param, name, 0);
+    }
+    if (rc == 1) rc = X509_verify_cert(check);
+    int finding = X509_STORE_CTX_get_error(check);
+    X509_STORE_CTX_free(check);
+    ERR_clear_error();
+    return rc == 1 ? 0 : err_set(err, ERR_DENIED, "its certificate is not accepted: %s", X509_verify_cert_error_string(finding));
 }
 
 struct tls_context *tls_ref(struct tls_context *t)

@@ -22,6 +22,12 @@ static const ASN1_STRING *xmpp_address(const GENERAL_NAME *name, const ASN1_OBJE
     return value->type == V_ASN1_UTF8STRING ? value->value.utf8string : NULL;
 }
 
+int conn_tls_check_client(const struct conn *c, const struct tls_context *authorities, const char *name, struct err *err)
+{
+    if (!c->tls_up || !c->tls_server) return err_set(err, ERR_DENIED, "it does not use TLS");
+    return tls_check_peer(authorities, c->ssl, name, err);
+}
+
 unsigned conn_tls_client_addresses(const struct conn *c, struct buf *out)
 {
     if (!c->tls_up || !c->tls_server || SSL_get_verify_result(c->ssl) != X509_V_OK) return 0;

@@ -88,27 +88,28 @@ static int add_domains(const struct config *config, struct tls_context *tls, con
     return 0;
 }
 
-static struct tls_context *load(const struct config *config, const char *const *domains, unsigned n, struct err *err)
+static struct tls_context *load(const struct config *config, bool clients, const char *const *domains, unsigned n, struct err *err)
 {
     struct pair pair;
     if (default_pair(config, domains, n, &pair, err) != 0) return NULL;
-    struct tls_context *tls = tls_server_new(pair.cert, pair.key, "xmpp-client", err);
+    struct tls_context *tls = tls_server_new(pair.cert, pair.key, clients ? "xmpp-client" : NULL, err);
     pair_free(&pair);
     if (tls == NULL) return NULL;
     int rc = *config->tls_domains_dir != '\0' ? add_domains(config, tls, domains, n, err) : 0;
-    if (rc == 0 && *config->tls_client_ca != '\0') rc = tls_server_ask_clients(tls, config->tls_client_ca, err);
+    if (rc == 0 && !clients) rc = tls_server_ask_clients(tls, NULL, err);
+    if (rc == 0 && clients && *config->tls_client_ca != '\0') rc = tls_server_ask_clients(tls, config->tls_client_ca, err);
     if (rc == 0) return tls;
     tls_unref(tls);
     return NULL;
 }
 
-struct tls_context *certificates_load(const struct config *config, struct err *err)
+struct tls_context *certificates_load(const struct config *config, bool clients, struct err *err)
 {
     char *list = x_strdup(config->server_domains), *save = NULL;
     const char *domains[DOMAINS_MAX];
     unsigned n = 0;
     for (char *word = strtok_r(list, " \t", &save); word != NULL && n < DOMAINS_MAX; word = strtok_r(NULL, " \t", &save)) domains[n++] = word;
-    struct tls_context *tls = load(config, domains, n, err);
+    struct tls_context *tls = load(config, clients, domains, n, err);
     free(list);
     return tls;
 }

@@ -4,7 +4,7 @@
 #include "base/config.h"
 #include "io/tls.h"
 
-/* All of them anew. NULL: something is wrong with one of them; whoever has a context from before keeps it. */
-must_check struct tls_context *certificates_load(const struct config *config, struct err *err);
+/* All of them anew. clients: for c2s; else for compliance servers that dial in, which are asked for a certificate. NULL: something is wrong with one of them; whoever has a context from before keeps it. */
+must_check struct tls_context *certificates_load(const struct config *config, bool clients, struct err *err);
 
 #endif

@@ -99,18 +99,31 @@ static char *node_name(const struct config *config)
     return x_strdup(host);
 }
 
+/* For compliance servers that dial in with TLS. */
+static int component_certificate(const struct daemon *d, struct err *err)
+{
+    if (*d->config.component_listen_tls == '\0') return 0;
+    struct tls_context *tls = certificates_load(&d->config, false, err);
+    if (tls == NULL) return -1;
+    broker_set_tls(tls);
+    tls_unref(tls);
+    return 0;
+}
+
 static void reload_certificates(struct daemon *d)
 {
     struct err err;
-    struct tls_context *fresh = certificates_load(&d->config, &err);
-    if (fresh == NULL) {
+    struct tls_context *fresh = certificates_load(&d->config, true, &err);
+    if (fresh == NULL || component_certificate(d, &err) != 0) {
         log_error("tls", "the certificates were not reloaded, the old ones stay: %s", err.text);
+        tls_unref(fresh);
         return;
     }
     c2s_set_tls(fresh);
     tls_unref(d->tls);
     d->tls = fresh;
     log_notice("tls", "certificates reloaded");
+    if (admin_compliance_reload(&err) != 0) log_error("tls", "those of compliance servers were not reloaded, the old ones stay: %s", err.text);
 }
 
 static struct daemon the_daemon = {.config_path = DEFAULT_CONFIG};
@@ -182,7 +195,7 @@ static int start(struct daemon *d, struct err *err)
     if (store_start(config, err) != 0) return -1;
     uint32_t boot = store_boot_number();
     stanza_ids_start(boot);
-    if ((d->tls = certificates_load(config, err)) == NULL) return -1;
+    if ((d->tls = certificates_load(config, true, err)) == NULL || component_certificate(d, err) != 0) return -1;
     if (router_start(config, &jsm_router_ops, err) != 0) return -1;
     if (broker_start(config, d->node, boot, err) != 0) return -1;
     intake_set_senders(&jsm_senders);

@@ -49,7 +49,7 @@ struct component {
     bool they_ended; /* their </stream:stream> came */
     bool theirs; /* the stream error in `condition` was theirs */
     bool paused; /* verified, and not yet admitted or refused */
-    char *name, *host, *password;
+    char *name, *tls_name, *password;
     struct tls_context *tls;
     char stream_id[33];
     char condition[64]; /* the stream error that ends it */
@@ -94,7 +94,7 @@ static void component_free(struct component *c)
     tls_unref(c->tls);
     if (c->password != NULL) OPENSSL_cleanse(c->password, strlen(c->password));
     free(c->password);
-    free(c->host);
+    free(c->tls_name);
     free(c->name);
     buf_free(&c->scratch);
     free(c);
@@ -134,7 +134,7 @@ struct component *component_dial(const struct component_target *target, const st
     c->dialled = true;
     c->state = DIALING;
     c->name = x_strdup(target->name);
-    c->host = x_strdup(target->host);
+    c->tls_name = x_strdup(target->tls_name != NULL ? target->tls_name : target->host);
     c->password = x_strdup(target->password);
     c->tls = target->tls != NULL ? tls_ref(target->tls) : NULL;
     c->conn = conn_dial(target->host, target->port, "broker", &component_conn_ops, c);
@@ -153,6 +153,15 @@ struct component *component_accept(struct conn *take, const struct component_lim
     worker_timer(&c->timer, limits->open_ms);
     return c;
 }
+
+void component_set_limits(struct component *c, const struct component_limits *limits)
+{
+    c->limits = *limits;
+    xml_parser_set_stanza_limit(c->xml, limits->element_bytes);
+    conn_set_limits(c->conn, limits->out_high_bytes, limits->out_max_bytes);
+}
+
+struct conn *component_conn(const struct component *c) { return c->conn; }
 
 void component_set_owner(struct component *c, const struct component_ops *ops, void *owner)
 {
@@ -287,7 +296,8 @@ static enum xml_next component_on_header(void *owner, const struct xml_header *h
         unsigned char random[16];
         hash_random(random, sizeof random);
         for (unsigned i = 0; i < sizeof random; i++) snprintf(c->stream_id + 2 * i, 3, "%02x", random[i]);
-        const char *password = to.p != NULL && to.n <= 1023 && xml_text_ok(to) ? c->ops->password_of(c->owner, to) : NULL;
+        const char *condition = "host-unknown", *password = NULL;
+        if (to.p != NULL && to.n <= 1023 && xml_text_ok(to)) password = c->ops->password_of(c->owner, to, &condition);
         if (password != NULL) {
             free(c->name);
             c->name = str_dup(to);
@@ -297,7 +307,8 @@ static enum xml_next component_on_header(void *owner, const struct xml_header *h
         if (!str_is(h->name, "stream") || !str_is(h->ns, NS_STREAMS) || !str_is(h->default_ns, NS_COMPONENT_ACCEPT))
             component_refuse(c, "invalid-namespace", "expected a stream of namespace " NS_COMPONENT_ACCEPT);
         else if (password == NULL)
-            component_refuse(c, "host-unknown", "no compliance server of direction accept has this component name");
+            component_refuse(c, condition,
+                             strcmp(condition, "host-unknown") == 0 ? "no compliance server of direction accept has this component name" : "its configuration wants TLS");
         else
             component_move_state(c, HANDSHAKE);
         return c->state == HANDSHAKE ? XML_GO_ON : XML_STOP;
@@ -424,7 +435,7 @@ static void component_on_connected(void *owner)
     struct err err;
     component_move_state(c, TLS);
     worker_timer(&c->timer, c->limits.open_ms);
-    if (conn_start_tls(c->conn, c->tls, false, c->host, &err) != 0) component_abort(c, err.text);
+    if (conn_start_tls(c->conn, c->tls, false, c->tls_name, &err) != 0) component_abort(c, err.text);
 }
 
 static void component_on_tls(void *owner)

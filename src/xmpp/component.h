@@ -23,8 +23,8 @@ struct component_end {
 };
 struct component_ops {
     void (*on_connected)(void *owner); /* TCP (and TLS, when asked for) is up; may be NULL */
-    /* Accept direction: the password of the component the peer claims to be, borrowed for the call; NULL: host-unknown. */
-    const char *(*password_of)(void *owner, struct str name);
+    /* Accept direction: the password of the component the peer claims to be, borrowed for the call; NULL: refused with *condition, which is host-unknown at first. */
+    const char *(*password_of)(void *owner, struct str name, const char **condition);
     /* Accept direction: the handshake is right. Reading is paused; the owner now calls component_move(), component_admit() or component_refuse(),
      * at once or later. */
     void (*on_verified)(void *owner);
@@ -38,7 +38,8 @@ struct component_ops {
 struct component_target { /* strings are borrowed for the call */
     const char *name, *host, *password;
     uint16_t port;
-    struct tls_context *tls; /* NULL: plain TCP; else direct TLS with the host's name checked */
+    struct tls_context *tls; /* NULL: plain TCP; else direct TLS with the name checked */
+    const char *tls_name; /* asked for (SNI) and looked for in the certificate; NULL: host */
 };
 struct component_limits {
     size_t element_bytes; /* one element of the peer; a larger one is a stream error policy-violation */
@@ -49,6 +50,8 @@ struct component_limits {
 
 struct component *component_dial(const struct component_target *target, const struct component_limits *limits, const struct component_ops *ops, void *owner);
 struct component *component_accept(struct conn *take, const struct component_limits *limits, const struct component_ops *ops, void *owner);
+void component_set_limits(struct component *c, const struct component_limits *limits); /* open_ms counts for what comes after */
+struct conn *component_conn(const struct component *c); /* to look at its TLS */
 void component_set_owner(struct component *c, const struct component_ops *ops, void *owner);
 
 const char *component_stream_name(const struct component *c); /* accept direction: "" before the peer said it */

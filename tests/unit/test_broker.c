@@ -425,7 +425,7 @@ static void test_accept_direction(void **state)
 {
     UNIT_UNUSED(state);
     put(true, "accept", 0, PASSWORD);
-    uint16_t port = (uint16_t)broker_port();
+    uint16_t port = (uint16_t)broker_port(false);
     assert_int_not_equal(port, 0);
     struct server *wrong = server_dial(WALL, "wrong", port), *unknown = server_dial("op-x.node1-example-com", PASSWORD, port);
     assert_true(server_wait_over(wrong) && server_wait_over(unknown));
@@ -450,7 +450,7 @@ static void test_second_connection(void **state)
 {
     UNIT_UNUSED(state);
     put(true, "accept", 0, PASSWORD);
-    uint16_t port = (uint16_t)broker_port();
+    uint16_t port = (uint16_t)broker_port(false);
     struct server *first = server_dial(WALL, PASSWORD, port);
     assert_true(server_wait_active(first));
     wait_state("ACTIVE");
@@ -478,7 +478,7 @@ static void test_direction_is_changed(void **state)
     struct server *s = up(SERVER_PASS);
     put(false, "accept", 0, PASSWORD);
     assert_true(server_wait_over(s));
-    struct server *other = server_dial(WALL, PASSWORD, (uint16_t)broker_port());
+    struct server *other = server_dial(WALL, PASSWORD, (uint16_t)broker_port(false));
     assert_true(server_wait_active(other));
     wait_state("ACTIVE");
     assert_int_equal(verdict(0)->kind, VERDICT_PASS);

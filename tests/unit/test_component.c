@@ -31,9 +31,10 @@ struct probe {
     atomic_uint closed_by_us;
 };
 
-static const char *p_password_of(void *owner, struct str name)
+static const char *p_password_of(void *owner, struct str name, const char **condition)
 {
     UNIT_UNUSED(owner);
+    UNIT_UNUSED(condition);
     return str_is(name, NAME) ? PASSWORD : NULL;
 }
 static void p_connected(void *owner) { ((struct probe *)owner)->connected++; }

@@ -118,6 +118,7 @@ struct component *component_dial(const struct component_target *target, const st
     return c;
 }
 
+void component_set_limits(struct component *c, const struct component_limits *limits) { (void)c, (void)limits; }
 void component_set_owner(struct component *c, const struct component_ops *ops, void *owner)
 {
     c->ops = ops;
@@ -133,6 +134,7 @@ const char *component_peer(const struct component *c) { return (void)c, "192.0.2
 void component_refuse(struct component *c, const char *condition, const char *text) { (void)c, (void)condition, (void)text, abort(); }
 const char *component_stream_name(const struct component *c) { (void)c, abort(); }
 void component_admit(struct component *c) { (void)c, abort(); }
+struct conn *component_conn(const struct component *c) { (void)c, abort(); }
 void component_move(struct component *c, uint32_t worker, component_moved_fn fn, void *arg) { (void)c, (void)worker, (void)fn, (void)arg, abort(); }
 struct component *component_accept(struct conn *take, const struct component_limits *limits, const struct component_ops *ops, void *owner)
 {
@@ -148,7 +150,18 @@ struct conn_listener *conn_listen(const char *host, uint16_t port, conn_accept_f
 uint16_t conn_listener_port(const struct conn_listener *l) { (void)l, abort(); }
 void conn_listener_close(struct conn_listener *l) { (void)l, abort(); }
 struct tls_context *tls_client_new(const char *ca, bool verify, struct err *err) { (void)ca, (void)verify, (void)err, abort(); }
+int tls_client_show(struct tls_context *t, const char *cert, const char *key, struct err *err) { (void)t, (void)cert, (void)key, (void)err, abort(); }
+struct tls_context *tls_ref(struct tls_context *t) { (void)t, abort(); }
 void tls_unref(struct tls_context *t) { (void)t, abort(); }
+bool conn_is_tls(const struct conn *c) { (void)c, abort(); }
+int conn_start_tls(struct conn *c, struct tls_context *ctx, bool server, const char *name, struct err *err)
+{
+    (void)c, (void)ctx, (void)server, (void)name, (void)err, abort();
+}
+int conn_tls_check_client(const struct conn *c, const struct tls_context *authorities, const char *name, struct err *err)
+{
+    (void)c, (void)authorities, (void)name, (void)err, abort();
+}
 
 /* ---- events ---- */
 
