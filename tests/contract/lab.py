@@ -109,9 +109,9 @@ def body_of(stanza):
 
 
 class Lab:
-    def __init__(self):
+    def __init__(self, options=None):
         self.service = Service({"broker.event_timeout": TIMEOUT_MS, "broker.stats_interval": STATS_MS, "server.shutdown_wait": 5, "register.enabled": "yes",
-                                "register.accounts": 0, "offline.retry": 2})
+                                "register.accounts": 0, "offline.retry": 2, **(options or {})})
         self.service.user("romeo", "juliet", "tybalt", "nurse")
         self.servers = []
         for name in ("first", "second", "third"):
