@@ -9,7 +9,7 @@ import xml.etree.ElementTree as ET
 
 from harness.client import Client, condition, ids, text
 from harness.compliance import Compliance, handled, passed, passed_with, refused
-from harness.service import SLOW, Service
+from harness.service import SLOW, Service, wait_until
 
 TIMEOUT_MS = 400 if SLOW <= 1 else 900
 STATS_MS = int(500 * SLOW) # the driver of e_STATS takes the row away again before the next one
@@ -179,6 +179,17 @@ class Lab:
         finally:
             db.close()
         return sorted(facts)
+
+    def store_has(self, before, added):
+        """What was there is there, and these facts beside it. A message that was delivered leaves the store when its client has it."""
+        def same():
+            now = self.store()
+            return [f for f in before if f not in now] == [] and [f for f in now if f not in before] == added
+        try:
+            wait_until("the store", same)
+        except AssertionError:
+            now = self.store()
+            raise AssertionError(f"gone from the store: {[f for f in before if f not in now]}, new: {[f for f in now if f not in before]}, expected: {added}") from None
 
     def invalid(self):
         return self.service.metric("events_failed_total", why="invalid-answer")

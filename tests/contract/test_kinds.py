@@ -410,6 +410,5 @@ def test_kind(lab, name, event, answer):
         assert (b"changed" in ET.tostring(second[0].stanza)) is (outcome.kind == "changed")
     else:
         assert second == []
-    after = lab.store()
-    assert [f for f in before if f not in after] == [] and [f for f in after if f not in before] == kind.kept(outcome)
+    lab.store_has(before, kind.kept(outcome))
     kind.clean_up(lab)

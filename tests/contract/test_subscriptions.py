@@ -49,16 +49,15 @@ class Pair:
         """What each client's roster says of the other, and whether a request waits for the second; the store says the same."""
         self.lab.rows()
         views = roster(self.a).get(self.b.bare), roster(self.b).get(self.a.bare)
-        kept = {f[1]: f for f in self.lab.store() if f[0] == "roster" and f[1] in (self.a.bare, self.b.bare)}
-        for client, view in ((self.a, views[0]), (self.b, views[1])):
-            row = kept.get(client.bare)
-            assert (row and row[7] and (row[4], "subscribe" if row[5] else None)) == (view or (0 if row else None)), f"{row} is stored, {view} is shown"
-        return (*views, bool(kept.get(self.b.bare, [0])[-1]))
+        wait_until(f"{views} in the store", lambda: views == tuple(self.kept(client) for client in (self.a, self.b)))
+        return (*views, ("pending", self.a.bare) in self.facts(self.b))
 
-    def log_in_again(self):
-        for client in (self.a, self.b):
-            client.close()
-        self.a, self.b = (self.lab.client(name, "one") for name in self.names)
+    def facts(self, client):
+        rows = [f for f in self.lab.store() if f[0] == "roster" and f[1] == client.bare]
+        return [("item", (f[4], "subscribe" if f[5] else None)) for f in rows if f[7]] + [("pending", f[2]) for f in rows if f[8]]
+
+    def kept(self, client):
+        return next((view for what, view in self.facts(client) if what == "item"), None)
 
 
 NONE, TO, FROM, ASKS = ("none", None), ("to", None), ("from", None), ("none", "subscribe")
