@@ -6,7 +6,7 @@ import xml.etree.ElementTree as ET
 import pytest
 
 from harness.client import Client, condition, ids, text
-from harness.compliance import passed_with
+from harness.compliance import passed_to, passed_with
 from harness.service import wait_until
 from lab import ANSWERS, CATALOGUE, Lab, Outcome, changed_body, expected, raised_in_source, the_error
 
@@ -394,3 +394,25 @@ def test_nothing_else_is_raised(lab):
     other.close()
     lab.fence(lab.romeo, lab.juliet)
     assert lab.first.seen() == []
+
+
+def test_many_candidates(lab):
+    """More sessions than most users have: all are named, the highest priority first, and the last one can be chosen."""
+    others = [lab.client("juliet", f"room{i}", presence=False) for i in range(18)]
+    for i, other in enumerate(others):
+        other.available(priority=i % 3)
+    lab.begin(lambda e: passed_to(e, e.candidates[-1].get("jid")), [("e_PRISESSION", "message", "bounce", False)])
+    lab.romeo.message(lab.juliet.bare, "to one of many")
+    named = [(c.get("jid"), int(c.get("priority"))) for c in lab.first.wait("e_PRISESSION")[0].candidates]
+    assert sorted(jid for jid, _ in named) == sorted(c.jid for c in [lab.juliet, *others])
+    assert [p for _, p in named] == sorted((p for _, p in named), reverse=True)
+    by_jid = {c.jid: c for c in [lab.juliet, *others]}
+    by_jid[named[-1][0]].next_message(body="to one of many")
+    lab.rows()
+    for client in by_jid.values():
+        client.message(client.jid, "the last")
+        assert [text(m) for m in client.until(lambda e: text(e) == "the last") if m.tag.endswith("}message")] == []
+    for other in others:
+        other.close()
+    lab.juliet.next("{jabber:client}presence", match=lambda e: e.get("from") == others[-1].jid and e.get("type") == "unavailable")
+    lab.fence(lab.romeo, lab.juliet)
