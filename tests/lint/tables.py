@@ -224,8 +224,8 @@ KEYS = {'PAIR': 'the two bare JIDs, or the room', 'USER': "the user's bare JID",
 SERVICES = {'JSM': 'Session manager (JSM)', 'TC': 'Text conferencing (TC)'}
 SYSTEM = {'NO': '', 'PASS': 'pass', 'BOUNCE': 'bounce', 'BOUNCE_MESSAGES': 'bounce, messages only'}
 EVENTS_HEAD = """What compliance servers can be asked about; a compliance profile is a choice of these. `signetctl events list` shows them, `signetctl events show EVENT`
-explains one, `signetctl events watch` shows them as they happen. How they look on the wire: [protocol.md](protocol.md#events). How to choose:
-[compliance.md](compliance.md#step-3-profiles).
+explains one, `signetctl events watch` shows them as they happen. How they look on the wire: [protocol.md](protocol.md#events), with
+[examples of what they carry](protocol.md#what-the-events-carry). How to choose: [compliance.md](compliance.md#step-3-profiles).
 
 - *Packet types*: what a row of a JSM event can choose among. A row for another type is saved with a warning: it never matches. TC events have none.
 - *Answers*: those the event allows; any other is [invalid](protocol.md#answers).

@@ -334,6 +334,61 @@ static void test_not_refusable(void **state)
     finish();
 }
 
+/* The specification's table 3: what is "the only valid response" to each event. A: it says nothing, so any is. P: PASS. U: PASS with no modification.
+ * E: PASS with nothing in it. N: the component should not respond. */
+static const struct {
+    enum event_id event;
+    char only;
+} table_3[] = {{EVENT_onServicePacket, 'A'},      {EVENT_onBeforeRoomCreate, 'A'},     {EVENT_onAfterRoomCreate, 'U'},         {EVENT_onServiceDiscoInfo, 'P'},
+               {EVENT_onServiceReconfig, 'N'},    {EVENT_onDestroy, 'P'},              {EVENT_onClose, 'A'},                   {EVENT_onPacket, 'A'},
+               {EVENT_onMetaInfoGet, 'P'},        {EVENT_onBeforeMetaInfoSet, 'A'},    {EVENT_onAfterMetaInfoSet, 'E'},        {EVENT_onExamineRoom, 'P'},
+               {EVENT_onBeforeChangeUser, 'A'},   {EVENT_onAfterChangeUser, 'E'},      {EVENT_onBeforeChangeAffiliation, 'A'}, {EVENT_onAfterChangeAffiliation, 'E'},
+               {EVENT_onBeforeRemoveAffiliation, 'A'}, {EVENT_onAfterRemoveAffiliation, 'U'}, {EVENT_onBeforeJoin, 'A'},        {EVENT_onAfterJoin, 'E'},
+               {EVENT_onLeave, 'P'},              {EVENT_onBeforeSubject, 'A'},        {EVENT_onAfterSubject, 'E'},            {EVENT_onBeforeInvite, 'A'},
+               {EVENT_onAfterInvite, 'E'},        {EVENT_onHistory, 'P'},              {EVENT_onBeforeSend, 'A'},              {EVENT_onBeforeBroadcast, 'A'}};
+enum { TABLE_3 = sizeof(table_3) / sizeof(table_3[0]) };
+
+static void check_table_3(enum event_id event, char only, bool bounce)
+{
+    static const char changed[] = "<message xmlns='jabber:client' from='romeo@x/a' to='juliet@x' type='chat' id='m1'><body>thou</body></message>";
+    if (only == 'N') {
+        raise_now(event, "PASS ");
+        return;
+    }
+    const unsigned *news = f.news;
+    unsigned invalid = news[HOLD_INVALID], ignored = news[HOLD_IGNORED], overruled = news[HOLD_OVERRULED];
+    static const enum answer_kind kinds[] = {ANSWER_PASS, ANSWER_PASS_STANZA, ANSWER_PASS_STANZA, ANSWER_HANDLE};
+    for (unsigned i = 0; i < 5; i++) {
+        raise_waits(event);
+        if (i < 4)
+            answer(kinds[i], i == 1 ? MESSAGE : i == 2 ? changed : NULL);
+        else
+            answer_error("forbidden", "", NULL);
+    }
+    if (only == 'A') {
+        told(bounce ? "PASS PASS* PASS* HANDLE REFUSE(forbidden,auth) " : "PASS PASS* PASS* HANDLE PASS ");
+    } else {
+        told("PASS PASS PASS PASS PASS ");
+        assert_int_equal(news[HOLD_OVERRULED] - overruled, 2);
+    }
+    assert_int_equal(news[HOLD_IGNORED] - ignored, only == 'P' ? 2 : 0);
+    assert_int_equal(news[HOLD_INVALID] - invalid, only == 'E' ? 2 : only == 'U' ? 1 : 0);
+}
+
+static void test_table_3(void **state)
+{
+    (void)state;
+    assert_int_equal(TABLE_3, 28);
+    for (unsigned i = 0; i < 2 * TABLE_3; i++) {
+        char row[120];
+        enum event_id event = table_3[i / 2].event;
+        snprintf(row, sizeof(row), "{\"event\": \"%s\", \"handling\": \"%s\"}", event_catalogue[event].name, i % 2 == 0 ? "bounce" : "pass");
+        start(row, "");
+        check_table_3(event, table_3[i / 2].only, i % 2 == 0);
+        finish();
+    }
+}
+
 static void test_fire_and_forget(void **state)
 {
     (void)state;
@@ -550,7 +605,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_nobody_asked),     cmocka_unit_test(test_chain_of_passes), cmocka_unit_test(test_changed_stanza),
         cmocka_unit_test(test_handle),           cmocka_unit_test(test_errors),          cmocka_unit_test(test_timeout),
-        cmocka_unit_test(test_not_refusable),    cmocka_unit_test(test_fire_and_forget), cmocka_unit_test(test_nobody_waits),
+        cmocka_unit_test(test_not_refusable), cmocka_unit_test(test_table_3),    cmocka_unit_test(test_fire_and_forget), cmocka_unit_test(test_nobody_waits),
         cmocka_unit_test(test_links_lost),       cmocka_unit_test(test_plan_kept),       cmocka_unit_test(test_primary_session),
         cmocka_unit_test(test_lane_order),       cmocka_unit_test(test_verdicts_are_not_told_from_a_raisers_stack),
         cmocka_unit_test(test_done_raises_again),
