@@ -66,7 +66,7 @@ static int version_list(struct request *rq, struct err *err)
 
 static int version_show(struct request *rq, struct err *err)
 {
-    int64_t version;
+    int64_t version = 0;
     if (version_of(rq->parts[0], "a version", &version, err) != 0) return -1;
     struct compliance_config *c = compliance_of_version(version, err);
     if (c == NULL) return -1;
@@ -81,7 +81,7 @@ static int version_show(struct request *rq, struct err *err)
 /* Of a version that is not named: the one in force. */
 static struct compliance_config *version_asked(struct request *rq, const char *argument, struct err *err)
 {
-    int64_t version;
+    int64_t version = 0;
     if (rq->query(rq, argument) == NULL) return compliance_in_force();
     return version_of(rq->query(rq, argument), argument, &version, err) == 0 ? compliance_of_version(version, err) : NULL;
 }
