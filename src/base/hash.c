@@ -90,11 +90,6 @@ uint64_t hash_mix(uint64_t a, uint64_t b)
     return x ^ (x >> 31);
 }
 
-uint64_t hash_rendezvous(struct str key, struct str candidate)
-{
-    return hash_mix(hash_stable(key.p, key.n), hash_stable(candidate.p, candidate.n));
-}
-
 void hash_random(void *out, size_t n)
 {
     unsigned char *p = out;

@@ -5,9 +5,7 @@
 
 uint64_t hash_keyed(const void *p, size_t n); /* SipHash-1-3, key from boot-time randomness; for maps only */
 uint64_t hash_stable(const void *p, size_t n); /* fixed key; for workers and rendezvous hashing */
-uint64_t hash_mix(uint64_t a, uint64_t b);
-/* Rendezvous (highest random weight) score of a candidate for a key. */
-uint64_t hash_rendezvous(struct str key, struct str candidate);
+uint64_t hash_mix(uint64_t a, uint64_t b); /* of two hashes; for rendezvous hashing: the score of candidate b for key a, the highest is chosen */
 void hash_random(void *out, size_t n); /* cryptographic randomness (getrandom); aborts when there is none */
 uint64_t hash_random_u64(void);
 

@@ -78,9 +78,9 @@ static bool counts(const struct compiler *k, const struct compliance_assignment 
 
 static void server_add_link(struct compiler *k, struct plan_server *server, const char *component)
 {
-    uint32_t *links = arena_alloc(k->plan->arena, (server->n_links + 1) * sizeof(*links));
+    struct plan_link *links = arena_alloc(k->plan->arena, (server->n_links + 1) * sizeof(*links));
     if (server->n_links > 0) memcpy(links, server->links, server->n_links * sizeof(*links));
-    links[server->n_links++] = link_id_for(component);
+    links[server->n_links++] = (struct plan_link){link_id_for(component), hash_stable(component, strlen(component))};
     server->links = links;
 }
 
@@ -95,7 +95,7 @@ static struct plan_server *compile_servers(struct compiler *k, const char *profi
         if (!counts(k, a, profile)) continue;
         unsigned at = 0;
         while (at < *n && !str_is(servers[at].name, a->server)) at++;
-        if (at == *n) servers[(*n)++].name = arena_str(k->plan->arena, str_of(a->server));
+        if (at == *n) servers[(*n)++] = (struct plan_server){.name = arena_str(k->plan->arena, str_of(a->server)), .hash = hash_stable(a->server, strlen(a->server))};
         server_add_link(k, &servers[at], a->component);
     }
     return servers;
@@ -193,16 +193,16 @@ struct plan_chain plan_chain_of(const struct plan *p, enum event_id event, unsig
 
 /* ---- choosing ---- */
 
-static uint32_t choose_link(const struct plan_server *server, struct str key, bool (*usable)(void *arg, uint32_t link), void *arg)
+static uint32_t choose_link(const struct plan_server *server, uint64_t key, bool (*usable)(void *arg, uint32_t link), void *arg)
 {
     uint32_t best = LINK_ID_NONE;
     uint64_t best_score = 0;
     for (unsigned i = 0; i < server->n_links; i++) {
-        if (!usable(arg, server->links[i])) continue;
-        if (server->n_links == 1) return server->links[i];
-        uint64_t score = hash_rendezvous(key, str_of(link_component(server->links[i])));
+        const struct plan_link *link = &server->links[i];
+        if (!usable(arg, link->id)) continue;
+        uint64_t score = hash_mix(key, link->hash);
         if (best == LINK_ID_NONE || score > best_score) {
-            best = server->links[i];
+            best = link->id;
             best_score = score;
         }
     }
@@ -213,12 +213,13 @@ uint32_t plan_choose(const struct plan_step *step, struct str key, bool (*usable
 {
     uint32_t best = LINK_ID_NONE;
     uint64_t best_score = 0;
+    bool only = step->n_servers == 1 && step->servers[0].n_links == 1; /* no choice, so no key */
+    uint64_t hash = only ? 0 : hash_stable(key.p, key.n);
     for (unsigned i = 0; i < step->n_servers; i++) {
         const struct plan_server *server = &step->servers[i];
-        uint32_t link = choose_link(server, key, usable, arg);
+        uint32_t link = choose_link(server, hash, usable, arg);
         if (link == LINK_ID_NONE) continue;
-        if (step->n_servers == 1) return link;
-        uint64_t score = hash_rendezvous(key, server->name);
+        uint64_t score = hash_mix(hash, server->hash);
         if (best == LINK_ID_NONE || score > best_score) {
             best = link;
             best_score = score;

@@ -15,7 +15,11 @@ uint32_t link_id_count(void); /* thread-safe; ids given so far */
 
 struct plan_server { /* a candidate of a step */
     struct str name;
-    const uint32_t *links; /* its links: one per node it is assigned to */
+    uint64_t hash; /* of its name */
+    const struct plan_link { /* one per node it is assigned to */
+        uint32_t id;
+        uint64_t hash; /* of its component name */
+    } *links;
     unsigned n_links;
 };
 struct plan_step { /* one profile that lists the event */

@@ -124,6 +124,100 @@ static void test_choice(void **state)
     compliance_config_free(c);
 }
 
+struct moves {
+    const uint32_t *links;
+    unsigned gone; /* of links; NO_ONE: none */
+    unsigned on[8];
+};
+enum { NO_ONE = 99 };
+static bool still_there(void *arg, uint32_t link)
+{
+    const struct moves *m = arg;
+    return m->gone == NO_ONE || link != m->links[m->gone];
+}
+static unsigned place(const struct plan_step *step, struct moves *m, const char *key, unsigned gone)
+{
+    m->gone = gone;
+    uint32_t link = plan_choose(step, str_of(key), still_there, m);
+    for (unsigned i = 0; i < 8; i++)
+        if (m->links[i] == link) return i;
+    fail_msg("there is no link %u", link);
+    return 0;
+}
+
+/* Pearson's chi-square: how unlikely this spread is if all are equally likely. */
+static double unevenness(const unsigned *on, unsigned n)
+{
+    double all = 0, sum = 0;
+    for (unsigned i = 0; i < n; i++) all += on[i];
+    for (unsigned i = 0; i < n; i++) sum += (on[i] - all / n) * (on[i] - all / n) / (all / n);
+    return sum;
+}
+
+/* A million conversations over eight servers: even; who leaves leaves its keys to all others alike, and nobody else's move. Names and keys differ little. */
+static void test_balance(void **state)
+{
+    (void)state;
+    static const char text[] =
+        "{\"servers\": [" SERVER("s1") ", " SERVER("s2") ", " SERVER("s3") ", " SERVER("s4") ", " SERVER("s5") ", " SERVER("s6") ", " SERVER("s7") ", " SERVER("s8")
+        "], \"profiles\": [{\"name\": \"P\", \"rows\": [{\"event\": \"es_OUT\", \"packet\": \"message\", \"handling\": \"bounce\"}]}, "
+        "{\"name\": \"SystemDefaultComplianceProfile\"}], \"assignments\": [" ASSIGN("n1.x", "s1", "P") ", " ASSIGN("n1.x", "s2", "P") ", " ASSIGN("n1.x", "s3", "P") ", "
+        ASSIGN("n1.x", "s4", "P") ", " ASSIGN("n1.x", "s5", "P") ", " ASSIGN("n1.x", "s6", "P") ", " ASSIGN("n1.x", "s7", "P") ", " ASSIGN("n1.x", "s8", "P") "]}";
+    struct compliance_config *c = config_of(text);
+    struct plan *p = plan_compile(c, "n1.x");
+    const struct plan_step *step = &plan_chain_of(p, EVENT_es_OUT, PACKET_MESSAGE).steps[0];
+    uint32_t links[8];
+    for (unsigned i = 0; i < 8; i++) links[i] = step->servers[i].links[0].id;
+    struct moves m = {.links = links};
+    unsigned heirs[8] = {0};
+    const unsigned keys = 1000000, leaves = 3;
+    uint64_t began = clock_us();
+    for (unsigned i = 0; i < keys; i++) {
+        char key[48];
+        snprintf(key, sizeof(key), "user%u@example.com user%u@example.com", i / 1000, i % 1000);
+        unsigned at = place(step, &m, key, NO_ONE), then = place(step, &m, key, leaves);
+        m.on[at]++;
+        if (at == leaves)
+            heirs[then]++;
+        else
+            assert_int_equal(then, at);
+    }
+    print_message("%.0f ns for one of eight\n", (double)(clock_us() - began) * 1000 / keys / 2);
+    heirs[leaves] = heirs[7];
+    assert_true(unevenness(m.on, 8) < 24.3); /* one chance in a thousand, 7 degrees of freedom; keys and names are fixed, so it either holds or not */
+    assert_true(unevenness(heirs, 7) < 22.5); /* the same, 6 */
+    plan_unref(p);
+    compliance_config_free(c);
+}
+
+/* Of all nodes together: first the server, then one of its links. What is of one server stays there when one of its links goes. */
+static void test_server_first(void **state)
+{
+    (void)state;
+    static const char text[] = "{\"servers\": [" SERVER("s1") ", " SERVER("s2") "], \"profiles\": [{\"name\": \"P\", \"rows\": [{\"event\": \"es_OUT\", "
+                               "\"packet\": \"message\", \"handling\": \"bounce\"}]}, {\"name\": \"SystemDefaultComplianceProfile\"}], \"assignments\": [" ASSIGN("n1.x", "s1", "P")
+                               ", " ASSIGN("n2.x", "s1", "P") ", " ASSIGN("n3.x", "s1", "P") ", " ASSIGN("n1.x", "s2", "P") "]}";
+    struct compliance_config *c = config_of(text);
+    struct plan *p = plan_compile(c, NULL);
+    const struct plan_step *step = &plan_chain_of(p, EVENT_es_OUT, PACKET_MESSAGE).steps[0];
+    assert_int_equal(step->n_servers, 2);
+    assert_int_equal(step->servers[0].n_links, 3);
+    uint32_t links[8] = {step->servers[0].links[0].id, step->servers[0].links[1].id, step->servers[0].links[2].id, step->servers[1].links[0].id};
+    struct moves m = {.links = links};
+    for (unsigned i = 0; i < 12000; i++) {
+        char key[32];
+        snprintf(key, sizeof(key), "a%u@x b@x", i);
+        unsigned at = place(step, &m, key, NO_ONE), then = place(step, &m, key, 0);
+        m.on[at]++;
+        if (at != 0) assert_int_equal(then, at);
+        if (at == 0) assert_in_range(then, 1, 2); /* another link of the same server */
+    }
+    assert_in_range(m.on[3], 5700, 6300); /* servers share evenly, however many links they have */
+    for (unsigned i = 0; i < 3; i++) assert_in_range(m.on[i], 1850, 2150);
+    plan_unref(p);
+    compliance_config_free(c);
+}
+
 static bool is_room_domain(void *owner, struct str domain) { (void)owner; return str_is(domain, "rooms.x"); }
 
 static void test_keys(void **state)
@@ -188,7 +282,8 @@ static void test_events(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_catalogue), cmocka_unit_test(test_chains), cmocka_unit_test(test_choice), cmocka_unit_test(test_keys), cmocka_unit_test(test_events),
+        cmocka_unit_test(test_catalogue), cmocka_unit_test(test_chains), cmocka_unit_test(test_choice), cmocka_unit_test(test_balance),
+        cmocka_unit_test(test_server_first), cmocka_unit_test(test_keys), cmocka_unit_test(test_events),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
