@@ -9,6 +9,7 @@ import hashlib
 import pathlib
 import re
 import socket
+import ssl
 import time
 import xml.etree.ElementTree as ET
 import xml.parsers.expat
@@ -150,7 +151,7 @@ class World:
 
     def __init__(self):
         self.service = Service({"broker.event_timeout": int(4000 * SLOW), "broker.ping_interval": int(600 * SLOW), "broker.ping_timeout": int(1000 * SLOW),
-                                "broker.answer_bytes": 4096, "broker.stats_interval": 500, "register.enabled": "yes", "register.accounts": 0})
+                                "component.listen_tls": "127.0.0.1:0", "broker.answer_bytes": 4096, "broker.stats_interval": 500, "register.enabled": "yes", "register.accounts": 0})
         self.service.user("romeo", "juliet", "nurse")
         self.service.profile("EthicalWall", [])
         self.listener, self.link, self.direction = None, None, "connect"
@@ -627,6 +628,27 @@ def test_refusals_of_the_node(world, wanted):
         assert error[0].tag == "{urn:ietf:params:xml:ns:xmpp-streams}" + wanted
         link.ended()
     finally:
+        world.gone()
+
+
+def test_tls_that_is_wanted(world):
+    """A compliance server configured with TLS gets in by component.listen_tls only, where TLS begins with the first byte."""
+    try:
+        link = arriving(world)
+        world.change(tls=True)
+        link.send(example("header of the dialling compliance server"))
+        assert link.next()[0].tag == "{urn:ietf:params:xml:ns:xmpp-streams}policy-violation"
+        link.ended()
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        port = world.service.get("/v1/status")["port_component_tls"]
+        world.link = link = Link(context.wrap_socket(socket.create_connection(("127.0.0.1", port))))
+        link.send(example("header of the dialling compliance server"))
+        link.send(f"<handshake>{digest(link)}</handshake>")
+        assert link.next().tag == "{jabber:component:accept}handshake"
+        world.service.wait_link(COMPONENT, "ACTIVE")
+    finally:
+        world.change(tls=False)
         world.gone()
 
 
