@@ -1,5 +1,4 @@
-/* The links' side of the simulation: mailboxes, links with connections that break, and compliance servers. A server answers in any order, twice, late, never,
- * with changes allowed and not; it hangs, ends its stream, dies, and comes back with nothing in its memory. */
+/* The links' side of the simulation: mailboxes, links with connections that break, links that are taken out of the configuration and put back. */
 #include "world.h"
 #include <stdlib.h>
 #include <string.h>
@@ -18,41 +17,49 @@ static void mail_clear(struct mail *m)
 {
     if (m->kind == MAIL_REQUEST) event_request_clear(&m->request);
     if (m->kind == MAIL_ANSWER) event_answer_clear(&m->answer);
-    if (m->kind == MAIL_PLAN) plan_unref(m->plan);
+    if (m->kind == MAIL_PARCEL) stanza_unref(m->parcel.stanza);
     free(m);
 }
 
-static void plan_put(struct sim_worker *worker, struct plan *take)
+static void setting_put(unsigned worker, const struct setting *s);
+
+static void keeps_told(unsigned worker, unsigned link, bool keeps)
 {
-    plan_unref(worker->plan);
-    worker->plan = take;
-    holds_set_plan(worker->holds, take);
+    unsigned bit = 1u << link;
+    w.workers[worker].view = keeps ? w.workers[worker].view | bit : w.workers[worker].view & ~bit;
+    TRACE(" worker %u hears that %s %s", worker, link_names[link], keeps ? "takes events" : "takes no events");
+    holds_link(w.workers[worker].holds, w.links[link].id, keeps);
 }
 
-bool mail_deliver_one(void)
+static void mail_deliver(unsigned to, struct mail *m)
 {
-    unsigned from = (unsigned)draw(WORKERS), to = (unsigned)draw(WORKERS);
-    struct list *node = list_pop_front(&w.mail[from][to]);
-    if (node == NULL) return false;
-    struct mail *m = CONTAINER_OF(node, struct mail, node);
     struct holds *holds = w.workers[to].holds;
     switch (m->kind) {
     case MAIL_REQUEST: link_request(m->link, &m->request); break;
-    case MAIL_ANSWER: holds_answer(holds, &m->answer); break;
-    case MAIL_KEEPS: holds_link(holds, m->link, m->keeps); break;
+    case MAIL_ANSWER:
+        if (m->stray && answer_waited_for(to, &m->answer)) break; /* by now it would be right, which no link can make it */
+        answer_told(to, &m->answer, m->allowed);
+        holds_answer(holds, &m->answer);
+        break;
+    case MAIL_KEEPS: keeps_told(to, m->link, m->keeps); break;
     case MAIL_FORGET: link_forget_here(m->link, m->worker, m->hold); break;
-    case MAIL_PLAN: plan_put(&w.workers[to], plan_ref(m->plan)); break;
+    case MAIL_SETTING: setting_put(to, m->setting); break;
+    case MAIL_PARCEL:
+        w.n_runs--;
+        parcel_arrived(&m->parcel);
+        m->parcel.stanza = NULL;
+        break;
+    case MAIL_TICKET: ticket_back(&m->parcel); break;
     }
     mail_clear(m);
-    return true;
 }
 
 /* ---- links' owner ---- */
 
-struct sim_link *link_by_id(uint32_t id)
+unsigned link_index(uint32_t id)
 {
     for (unsigned i = 0; i < LINKS; i++)
-        if (w.links[i].id == id) return &w.links[i];
+        if (w.links[i].id == id) return i;
     fail("there is no link %u", id);
 }
 
@@ -65,26 +72,43 @@ static void answer_post(const struct sim_link *l, enum answer_kind kind, const s
 static void on_dial(void *owner)
 {
     struct sim_link *l = owner;
-    CHECK(l->phase == PHASE_IDLE, "%s dials while it has a connection", link_name(l->link));
+    CHECK(l->phase == PHASE_IDLE && l->dials, "%s dials while it has a connection", link_names[l->index]);
     l->phase = PHASE_DIALLING;
 }
+
+/* On one connection numbers only grow: what is sent again goes first, in its old order and under its old number. */
+static void check_number(struct sim_link *l, uint64_t number, struct ask *a, bool resent)
+{
+    CHECK(number > l->number, "%s sends number %llu after %llu", link_names[l->index], (unsigned long long)number, (unsigned long long)l->number);
+    l->number = number;
+    CHECK(resent == (a->number[l->index] == number), "%s: number %llu is sent again, or not, against what was sent", link_names[l->index], (unsigned long long)number);
+    a->number[l->index] = number;
+}
+
 static uint64_t on_send(void *owner, uint64_t number, const struct event_request *r, bool resent)
 {
     struct sim_link *l = owner;
-    (void)resent;
-    CHECK(l->phase == PHASE_STREAM, "%s sends without a stream", link_name(l->link));
+    CHECK(l->phase == PHASE_STREAM && !l->blocked, "%s sends without a stream that takes output", link_names[l->index]);
+    CHECK((number != 0) == (r->hold != 0), "%s: a number of which nobody waits", link_names[l->index]);
+    if (number != 0) check_number(l, number, ask_of(r->event), resent);
     struct wire *wire = x_calloc(1, sizeof(*wire));
-    *wire = (struct wire){.kind = WIRE_EVENT, .number = number, .hold = r->hold, .step = r->step, .event = event_ref(r->event)};
+    *wire = (struct wire){.number = number, .hold = r->hold, .step = r->step, .event = event_ref(r->event)};
     list_push_back(&l->to_server, &wire->node);
+    if (++l->n_to_server > 6 && (w.seed & 1) != 0) { /* the connection takes no more for now */
+        l->blocked = true;
+        link_blocked(l->link, true);
+    }
     return w.now_ms;
 }
+
 static void on_ping(void *owner, uint64_t number)
 {
     struct sim_link *l = owner;
     struct wire *wire = x_calloc(1, sizeof(*wire));
-    wire->kind = WIRE_PING;
+    wire->ping = true;
     wire->number = number;
     list_push_back(&l->to_server, &wire->node);
+    l->n_to_server++;
 }
 
 static void wires_clear(struct list *wires)
@@ -95,7 +119,7 @@ static void wires_clear(struct list *wires)
         free(wire);
     }
 }
-static void connection_over(struct sim_link *l)
+void connection_over(struct sim_link *l)
 {
     wires_clear(&l->to_server);
     wires_clear(&l->in_server);
@@ -105,10 +129,13 @@ static void connection_over(struct sim_link *l)
         free(a);
     }
     l->phase = PHASE_IDLE;
+    l->number = 0;
+    l->n_to_server = 0;
+    l->blocked = false;
 }
 static void on_cut(void *owner, const char *why)
 {
-    (void)why;
+    TRACE(" %s is cut: %s", link_names[((struct sim_link *)owner)->index], why);
     connection_over(owner);
 }
 static void on_returned(void *owner, struct event_request *take)
@@ -126,18 +153,22 @@ static void on_dropped(void *owner, struct event_request *take)
 static void on_moved(void *owner, enum link_state from, enum link_state to, const char *why)
 {
     struct sim_link *l = owner;
-    (void)from, (void)to, (void)why;
     bool keeps = link_keeps(l->link);
+    TRACE(" %s: %s -> %s %s", link_names[l->index], link_state_name(from), link_state_name(to), why);
+    CHECK((to != LINK_ACTIVE || l->phase == PHASE_STREAM) && (keeps || (link_outstanding(l->link) == 0 && link_waiting(l->link) == 0)),
+          "%s keeps nothing, and holds events", link_names[l->index]);
     if (keeps == l->kept) return;
     l->kept = keeps;
-    for (unsigned i = 0; i < WORKERS; i++) post(l->worker, i, &(struct mail){.kind = MAIL_KEEPS, .link = l->id, .keeps = keeps});
+    w.lost_once = !keeps && w.asked > 0 && !w.lost_before;
+    w.lost_before = w.lost_before || (!keeps && w.asked > 0);
+    for (unsigned i = 0; i < WORKERS; i++) post(l->worker, i, &(struct mail){.kind = MAIL_KEEPS, .link = l->index, .keeps = keeps});
 }
 static const struct link_ops link_ops = {on_dial, on_send, on_ping, on_cut, on_returned, on_dropped, on_moved};
 
-void link_request(uint32_t link, struct event_request *take)
+void link_request(unsigned link, struct event_request *take)
 {
-    struct sim_link *l = link_by_id(link);
-    enum link_offer offer = link_offer(l->link, take, w.now_ms);
+    struct sim_link *l = &w.links[link];
+    enum link_offer offer = l->link != NULL ? link_offer(l->link, take, w.now_ms) : LINK_REFUSED;
     if (offer != LINK_TAKEN && take->hold != 0) answer_post(l, offer == LINK_FULL ? ANSWER_QUEUE_FULL : ANSWER_RETURNED, take);
     if (offer == LINK_TAKEN)
         *take = (struct event_request){0};
@@ -145,175 +176,109 @@ void link_request(uint32_t link, struct event_request *take)
         event_request_clear(take);
 }
 
-void link_forget_here(uint32_t link, unsigned worker, uint64_t hold) { (void)link_forget(link_by_id(link)->link, worker, hold); }
-
-/* ---- what arrives at a server ---- */
-
-/* Each lane's events come in lane order: those sent once, and when they come for the first time. (One that was moved here from a lost server comes when it
- * comes.) */
-static void arrival_check(struct sim_link *l, const struct wire *wire)
+void link_forget_here(unsigned link, unsigned worker, uint64_t hold)
 {
-    struct ask *ask = ask_of(wire->event);
-    uint64_t at = wire->event->seq;
-    if (l->arrived[at][wire->step]) return;
-    l->arrived[at][wire->step] = true;
-    if (ask->place == 0 || ask->unordered || ask->sends[wire->step] != 1) return;
-    unsigned *last = &l->last[ask->worker][ask->lane][ask->event == EVENT_es_IN][ask->session];
-    CHECK(*last < ask->place, "%s of place %u came to %s after that of place %u", event_catalogue[ask->event].name, ask->place, link_name(l->link), *last);
-    *last = ask->place;
+    if (w.links[link].link != NULL) (void)link_forget(w.links[link].link, worker, hold);
 }
 
-static void answer_put(struct sim_link *l, const struct wire_answer *a)
+/* ---- configurations ---- */
+
+static void link_make(struct sim_link *l)
 {
-    struct wire_answer *copy = x_malloc(sizeof(*copy));
-    *copy = *a;
-    copy->node = (struct list){0};
-    list_push_back(&l->to_link, &copy->node);
+    l->kept = false;
+    l->link = link_new(link_names[l->index], l->dials, &w.limits, w.seed + l->index, &link_ops, l);
+    for (unsigned i = 1; i <= w.asked; i++) w.asks[i].number[l->index] = 0;
+    link_start(l->link, w.now_ms);
 }
 
-static bool server_take_one(struct sim_link *l)
+static void link_unmake(struct sim_link *l)
 {
-    if (l->hung) return false;
-    struct list *node = list_pop_front(&l->to_server);
-    if (node == NULL) return false;
-    struct wire *wire = CONTAINER_OF(node, struct wire, node);
-    if (wire->kind == WIRE_EVENT) arrival_check(l, wire);
-    if (wire->kind == WIRE_PING) answer_put(l, &(struct wire_answer){.pong = true, .number = wire->number});
-    bool waits = wire->kind == WIRE_EVENT && wire->hold != 0 && !chance(5); /* else never answered */
-    if (waits) {
-        list_push_back(&l->in_server, &wire->node);
-        return true;
+    connection_over(l);
+    link_stop(l->link, "taken out of the configuration");
+    link_free(l->link);
+    l->link = NULL;
+}
+
+static void setting_put(unsigned worker, const struct setting *s)
+{
+    unsigned all = s->links[0] | s->links[1] | s->links[2] | s->links[3];
+    for (unsigned i = 0; i < LINKS; i++) {
+        struct sim_link *l = &w.links[i];
+        bool wanted = (all & 1u << i) != 0;
+        if (l->worker != worker || wanted == (l->link != NULL)) continue;
+        TRACE(" %s is %s", link_names[i], wanted ? "configured" : "taken out");
+        if (wanted)
+            link_make(l);
+        else
+            link_unmake(l);
     }
-    event_unref(wire->event);
-    free(wire);
-    return true;
+    w.workers[worker].setting = s;
+    holds_set_plan(w.workers[worker].holds, s->plan);
 }
 
-static bool link_hear_one(struct sim_link *l)
+void setting_swap(const struct setting *s)
 {
-    struct list *node = list_pop_front(&l->to_link);
-    if (node == NULL) return false;
-    struct wire_answer *a = CONTAINER_OF(node, struct wire_answer, node);
-    struct event_request request;
-    uint64_t stamp;
-    link_heard(l->link, w.now_ms);
-    if (a->pong) {
-        link_pong(l->link, a->number, w.now_ms);
-    } else if (link_answer(l->link, a->number, &request, &stamp, w.now_ms)) {
-        struct mail m = {.kind = MAIL_ANSWER, .answer = a->answer};
-        m.answer.hold = request.hold;
-        m.answer.step = request.step;
-        m.answer.link = l->id;
-        post(l->worker, request.worker, &m);
-        event_request_clear(&request);
-    } else {
-        event_answer_clear(&a->answer);
-    }
-    free(a);
-    return true;
-}
-
-bool wire_move_one(void)
-{
-    struct sim_link *l = &w.links[draw(LINKS)];
-    return chance(500) ? server_take_one(l) : link_hear_one(l);
-}
-
-/* ---- what a server says ---- */
-
-static struct stanza *redacted(const struct stanza *s, bool allowed)
-{
-    static const struct str inner = {"<body>***</body>", 16}, id = {"another", 7};
-    return stanza_with(s, allowed ? &(struct stanza_change){.inner = &inner} : &(struct stanza_change){.inner = &inner, .id = &id});
-}
-
-static void answer_draw(struct ask *ask, const struct wire *wire, struct event_answer *a)
-{
-    uint64_t what = draw(1000);
-    bool recorded = what < 900, any_allowed = event_catalogue[ask->event].answers == ANSWERS_ANY;
-    a->kind = ANSWER_PASS;
-    if (what >= 820 && what < 900) {
-        a->kind = ANSWER_PASS_STANZA;
-        a->stanza = redacted(wire->event->subject, true);
-        ask->changed = ask->changed || any_allowed;
-    } else if (what >= 900 && what < 930) {
-        a->kind = ANSWER_HANDLE;
-        ask->handled = true;
-    } else if (what >= 930 && what < 970) {
-        a->kind = ANSWER_ERROR;
-        memcpy(a->condition, "policy-violation", sizeof("policy-violation"));
-        ask->refused = true;
-    } else if (what >= 970 && what < 985) {
-        a->kind = ANSWER_PASS_STANZA;
-        a->stanza = redacted(wire->event->subject, false);
-    } else if (what >= 985) {
-        a->kind = ANSWER_INVALID;
-        a->text = x_strdup("too large");
-    }
-    if (recorded) ask->recorded[wire->step] = true;
-}
-
-bool server_answer_one(void)
-{
-    struct sim_link *l = &w.links[draw(LINKS)];
-    if (l->hung || list_empty(&l->in_server)) return false;
-    struct list *node = l->in_server.next;
-    for (uint64_t skip = draw(8); skip > 0 && node->next != &l->in_server; skip--) node = node->next; /* any order */
-    struct wire *wire = CONTAINER_OF(node, struct wire, node);
-    struct wire_answer a = {.number = wire->number};
-    answer_draw(ask_of(wire->event), wire, &a.answer);
-    answer_put(l, &a);
-    if (chance(20)) answer_put(l, &(struct wire_answer){.number = wire->number, .answer = {.kind = ANSWER_HANDLE}}); /* twice, and differently */
-    if (chance(10)) { /* out of the blue: for another step, from another link */
-        struct event_answer stray = {.kind = ANSWER_HANDLE, .hold = wire->hold, .step = wire->step + (unsigned)draw(2), .link = w.links[draw(LINKS)].id};
-        if (stray.step != wire->step) ask_of(wire->event)->handled = true; /* it may come when just that is waited for */
-        if (stray.step != wire->step) post(l->worker, ask_of(wire->event)->worker, &(struct mail){.kind = MAIL_ANSWER, .answer = stray});
-    }
-    list_remove(&wire->node);
-    event_unref(wire->event);
-    free(wire);
-    return true;
+    w.lost_before = true; /* links may come and go */
+    w.lost_once = false;
+    for (unsigned i = 0; i < WORKERS; i++) post(0, i, &(struct mail){.kind = MAIL_SETTING, .setting = s});
 }
 
 /* ---- connections and faults ---- */
 
-bool dial_move_one(void)
+static bool can_move(const struct sim_link *l)
 {
-    struct sim_link *l = &w.links[draw(LINKS)];
-    if (l->phase != PHASE_DIALLING && l->phase != PHASE_TCP) return false;
-    if (!l->up || l->hung) {
-        if (l->hung && chance(900)) return false; /* neither answered nor refused */
+    if (l->link == NULL) return false;
+    if (l->phase == PHASE_DIALLING || l->phase == PHASE_TCP) return !l->hung || !l->up;
+    bool waits = link_state(l->link) == LINK_GONE || link_state(l->link) == LINK_QUEUEING;
+    return !l->dials && l->phase == PHASE_IDLE && l->up && !l->hung && waits; /* the server dials */
+}
+
+static void connection_moves(struct sim_link *l)
+{
+    if (!l->up) {
         connection_over(l);
         link_lost(l->link, false, "connection refused", w.now_ms);
-        return true;
-    }
-    l->phase++;
-    if (l->phase == PHASE_TCP)
-        link_connected(l->link, w.now_ms);
-    else
+    } else if (l->phase == PHASE_TCP) {
+        l->phase = PHASE_STREAM;
         link_active(l->link, w.now_ms);
-    return true;
+    } else {
+        l->phase = PHASE_TCP;
+        link_connected(l->link, w.now_ms);
+    }
 }
 
 static void server_down(struct sim_link *l, bool graceful)
 {
     l->up = false;
-    if (l->phase == PHASE_IDLE || l->phase == PHASE_DIALLING) return;
+    if (l->link == NULL || l->phase == PHASE_IDLE || l->phase == PHASE_DIALLING) return;
     connection_over(l);
     link_lost(l->link, graceful, graceful ? "stream closed" : "connection reset", w.now_ms);
 }
 
-void fault(void)
+void link_fault(unsigned link, enum fault fault)
 {
-    struct sim_link *l = &w.links[draw(LINKS)];
-    switch (draw(5)) {
-    case 0: server_down(l, true); break;
-    case 1: server_down(l, false); break;
-    case 2: l->hung = !l->hung; break;
-    default:
-        l->up = true;
-        l->hung = false;
+    struct sim_link *l = &w.links[link];
+    TRACE(" %s: fault %d", link_names[link], (int)fault);
+    switch (fault) {
+    case FAULT_END: server_down(l, true); break;
+    case FAULT_CUT: server_down(l, false); break;
+    case FAULT_HANG: l->hung = !l->hung; break;
+    case FAULT_RESTART: /* its configuration was changed */
+        if (l->link == NULL) return;
+        connection_over(l);
+        link_restart(l->link, l->dials, w.now_ms);
+        break;
+    case FAULT_PROBE:
+        if (l->link != NULL) link_probe(l->link, 100, w.now_ms);
+        break;
+    default: stray_answer(l); break;
     }
+}
+
+void link_heal(unsigned link)
+{
+    w.links[link].up = true;
+    w.links[link].hung = false;
 }
 
 void links_recover(bool up)
@@ -325,49 +290,122 @@ void links_recover(bool up)
     }
 }
 
+/* ---- time ---- */
+
 void links_tick(void)
 {
     for (unsigned i = 0; i < LINKS; i++) {
         struct link *l = w.links[i].link;
+        if (l == NULL) continue;
         if (link_due(l) <= w.now_ms) link_tick(l, w.now_ms);
-        CHECK(link_bytes(l) <= 1 << 16, "%s holds %llu bytes", link_name(l), (unsigned long long)link_bytes(l));
+        CHECK(link_bytes(l) <= w.limits.queue_bytes, "%s holds %llu bytes", link_name(l), (unsigned long long)link_bytes(l));
+        CHECK(link_outstanding(l) <= w.limits.outstanding, "%s has %u outstanding", link_name(l), link_outstanding(l));
     }
 }
 
+uint64_t links_due(void)
+{
+    uint64_t due = UINT64_MAX;
+    for (unsigned i = 0; i < LINKS; i++)
+        if (w.links[i].link != NULL && link_due(w.links[i].link) < due) due = link_due(w.links[i].link);
+    return due;
+}
+
+/* ---- what can be done without time passing ---- */
+
+enum { WORK_MOST = WORKERS * WORKERS + LINKS * 4 + 2 };
+
+static void link_work(struct sim_link *l, unsigned what)
+{
+    if (what == 0) {
+        (void)server_take_one(l);
+        if (l->blocked && l->n_to_server < 3) {
+            l->blocked = false;
+            link_blocked(l->link, false);
+        }
+    } else if (what == 1) {
+        (void)server_answer_one(l);
+    } else if (what == 2) {
+        (void)link_hear_one(l);
+    } else {
+        connection_moves(l);
+    }
+}
+
+static unsigned work_of_links(unsigned short *can, unsigned n, bool answers)
+{
+    for (unsigned i = 0; i < LINKS; i++) {
+        const struct sim_link *l = &w.links[i];
+        if (l->link == NULL) continue;
+        if (!l->hung && !list_empty(&l->to_server)) can[n++] = (unsigned short)(0x100 | i << 4);
+        if (answers && !l->hung && !list_empty(&l->in_server)) can[n++] = (unsigned short)(0x101 | i << 4);
+        if (!list_empty(&l->to_link)) can[n++] = (unsigned short)(0x102 | i << 4);
+        if (can_move(l)) can[n++] = (unsigned short)(0x103 | i << 4);
+    }
+    return n;
+}
+
+static bool work(bool answers)
+{
+    unsigned short can[WORK_MOST];
+    unsigned n = 0;
+    for (unsigned i = 0; i < WORKERS; i++)
+        for (unsigned j = 0; j < WORKERS; j++)
+            if (!list_empty(&w.mail[i][j])) can[n++] = (unsigned short)(i * WORKERS + j);
+    n = work_of_links(can, n, answers);
+    if (commits_waiting()) can[n++] = 0x200;
+    if (w.workers[0].woken || w.workers[1].woken) can[n++] = 0x201;
+    if (n == 0) return false;
+    unsigned what = can[draw(n)];
+    if (what == 0x200)
+        (void)commit_one();
+    else if (what == 0x201)
+        woken_run();
+    else if (what >= 0x100)
+        link_work(&w.links[what >> 4 & 15], what & 15);
+    else
+        mail_deliver(what % WORKERS, CONTAINER_OF(list_pop_front(&w.mail[what / WORKERS][what % WORKERS]), struct mail, node));
+    return true;
+}
+
+bool work_one(void) { return work(true); }
+bool work_one_but_answers(void) { return work(false); }
+
+/* ---- the whole ---- */
+
 void links_start(void)
 {
-    static const char *const names[LINKS] = {"op-a1.n1-x", "op-a2.n1-x", "op-a2.n2-x", "op-b1.n1-x", "op-b2.n1-x", "op-c1.n1-x"};
-    const struct link_limits limits = {.outage_window_ms = WINDOW_MS, .ping_interval_ms = 300, .ping_timeout_ms = 300, .connect_ms = 1000,
-                                       .outstanding = 4 + (uint32_t)draw(100), .queue_bytes = 1 << 16};
+    static const uint32_t outstanding[] = {1, 2, 5, 100};
+    static const uint64_t windows[] = {0, 300, 5000, 5000}, bytes[] = {3000, 20000, 1 << 18, 1 << 18};
+    w.limits = (struct link_limits){.outage_window_ms = windows[draw(4)], .ping_interval_ms = 300, .ping_timeout_ms = 300, .connect_ms = 1000, .answer_ms = 1000,
+                                    .outstanding = outstanding[draw(4)], .queue_bytes = bytes[draw(4)]};
+    if (w.silent || w.said) w.limits = (struct link_limits){5000, 300, 300, 1000, 1000, 1000, 1 << 20};
     for (unsigned i = 0; i < WORKERS; i++)
         for (unsigned j = 0; j < WORKERS; j++) list_init(&w.mail[i][j]);
     for (unsigned i = 0; i < LINKS; i++) {
         struct sim_link *l = &w.links[i];
-        l->id = link_id_for(names[i]);
-        l->worker = i % WORKERS;
-        l->up = !chance(100);
+        uint32_t id = l->id;
+        *l = (struct sim_link){.index = i, .id = id, .worker = i % WORKERS, .up = w.silent || !chance(60), .dials = i != 1 && i != 5};
+        if (w.place == 0) l->id = link_id_for(link_names[i]);
         list_init(&l->to_server);
         list_init(&l->in_server);
         list_init(&l->to_link);
-        l->link = link_new(names[i], true, &limits, w.seed + i, &link_ops, l);
-        link_start(l->link, w.now_ms);
     }
+    for (unsigned i = 0; i < WORKERS; i++) setting_put(i, w.workers[i].setting);
 }
 
 void links_idle_check(void)
 {
-    for (unsigned i = 0; i < LINKS; i++)
-        CHECK(link_outstanding(w.links[i].link) == 0, "%s keeps %u events nobody waits for", link_name(w.links[i].link), link_outstanding(w.links[i].link));
+    for (unsigned i = 0; i < LINKS; i++) {
+        const struct link *l = w.links[i].link;
+        CHECK(l == NULL || link_outstanding(l) == 0, "%s keeps %u events nobody waits for", link_names[i], l == NULL ? 0 : link_outstanding(l));
+    }
 }
 
 void links_stop(void)
 {
-    for (unsigned i = 0; i < LINKS; i++) {
-        struct sim_link *l = &w.links[i];
-        connection_over(l);
-        link_stop(l->link, "the schedule is over");
-        link_free(l->link);
-    }
+    for (unsigned i = 0; i < LINKS; i++)
+        if (w.links[i].link != NULL) link_unmake(&w.links[i]);
     for (unsigned i = 0; i < WORKERS; i++) {
         for (unsigned j = 0; j < WORKERS; j++)
             for (struct list *node; (node = list_pop_front(&w.mail[i][j])) != NULL;) mail_clear(CONTAINER_OF(node, struct mail, node));
