@@ -136,7 +136,7 @@ static void request_here(uint32_t link, struct event_request *take)
     }
     intake_settle(intake, &(struct intake_level){.most_events = UINT64_MAX, .most_bytes = UINT64_MAX, .away = true});
     if (take->hold != 0) { /* taken out of the configuration while the request travelled */
-        struct event_answer a = {.kind = ANSWER_RETURNED, .hold = take->hold, .step = take->step, .link = link};
+        struct event_answer a = {.kind = ANSWER_RETURNED, .hold = take->hold, .turn = take->turn, .link = link};
         answer_post(take->worker, &a);
     } else {
         metric_inc(METRIC_LINK_DROPPED);

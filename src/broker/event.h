@@ -44,7 +44,7 @@ struct event_request {
     struct event *event; /* a reference */
     uint32_t worker; /* where the hold is */
     uint64_t hold; /* its id; 0: fire and forget, no answer is wanted */
-    uint32_t step; /* place in the chain; an answer for another step is only counted */
+    uint32_t turn; /* how often the hold had asked before: an answer to an earlier turn is only counted */
     struct str profile; /* name; lives as long as `owner` */
     void *owner; /* refcounted holder of profile (the plan) */
 };
@@ -65,7 +65,7 @@ enum answer_kind {
 struct event_answer {
     enum answer_kind kind;
     uint64_t hold;
-    uint32_t step;
+    uint32_t turn; /* the request's */
     uint32_t link; /* link id it came from */
     struct stanza *stanza; /* a reference, or NULL */
     char *session; /* e_PRISESSION: the named session, malloc'ed, or NULL */

@@ -63,6 +63,7 @@ struct hold {
     struct plan_chain chain;
     struct lane_entry *entry; /* for the first ask only */
     uint32_t step, link;
+    uint32_t turn; /* hand-overs so far */
     uint32_t asked; /* the link last handed to at this step, for reports */
     bool in_raise, changed;
     char *session;
@@ -134,7 +135,7 @@ static void hold_send(struct hold *hold, uint32_t link, bool awaited)
         .event = event_ref(hold->event),
         .worker = h->worker,
         .hold = awaited ? hold->id : 0,
-        .step = hold->step,
+        .turn = hold->turn++,
         .profile = hold_step(hold)->profile,
         .owner = plan_ref(hold->plan),
     };
@@ -413,7 +414,7 @@ static void report_late(struct holds *h, const struct event_answer *a)
 void holds_answer(struct holds *h, struct event_answer *take)
 {
     struct hold *hold = imap_get(&h->by_id, take->hold);
-    bool expected = hold != NULL && hold->link != LINK_ID_NONE && hold->link == take->link && hold->step == take->step;
+    bool expected = hold != NULL && hold->link != LINK_ID_NONE && hold->link == take->link && hold->turn == take->turn + 1;
     holds_enter(h);
     if (!expected) {
         report_late(h, take);

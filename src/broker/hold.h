@@ -2,7 +2,7 @@
  * and time come in; requests, verdicts and reports go out. One `struct holds` per worker, all calls on it.
  *
  * A raise walks the chain of its event. At each step it waits for its turn in the lane, chooses a link, sends, and parks under an id until the answer, the
- * deadline, or the loss of the link. Nothing outside ever holds a pointer to a hold: answers name its id and step, and the link they come from. */
+ * deadline, or the loss of the link. Nothing outside ever holds a pointer to a hold: answers name its id and turn, and the link they come from. */
 #ifndef SIGNET_BROKER_HOLD_H
 #define SIGNET_BROKER_HOLD_H
 #include "base/alarm.h"

@@ -244,7 +244,7 @@ static void do_cut(void *owner, const char *why)
 static void do_returned(void *owner, struct event_request *take)
 {
     struct link_io *l = owner;
-    struct event_answer a = {.kind = ANSWER_RETURNED, .hold = take->hold, .step = take->step, .link = l->spec.id};
+    struct event_answer a = {.kind = ANSWER_RETURNED, .hold = take->hold, .turn = take->turn, .link = l->spec.id};
     l->settings->answer(take->worker, &a);
     event_request_clear(take);
 }
@@ -330,7 +330,7 @@ static void on_answer(struct link_io *l, uint64_t number, struct event_answer *a
     metric_inc(kinds[a->kind]);
     metric_observe_us(METRIC_LINK_ROUND_TRIP, clock_us() - stamp);
     a->hold = request.hold;
-    a->step = request.step;
+    a->turn = request.turn;
     a->link = l->spec.id;
     l->settings->answer(request.worker, a);
     event_request_clear(&request);
@@ -502,7 +502,7 @@ void link_io_offer(struct link_io *l, struct event_request *take)
     if (offer != LINK_TAKEN) {
         if (take->hold != 0) {
             struct event_answer a = {
-                .kind = offer == LINK_FULL ? ANSWER_QUEUE_FULL : ANSWER_RETURNED, .hold = take->hold, .step = take->step, .link = l->spec.id};
+                .kind = offer == LINK_FULL ? ANSWER_QUEUE_FULL : ANSWER_RETURNED, .hold = take->hold, .turn = take->turn, .link = l->spec.id};
             l->settings->answer(take->worker, &a);
         } else {
             metric_inc(METRIC_LINK_DROPPED);

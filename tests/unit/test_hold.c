@@ -143,7 +143,7 @@ static void answer(enum answer_kind kind, const char *inner)
 {
     struct err err;
     const struct sent *s = &f.sent[f.n_sent - 1];
-    struct event_answer a = {.kind = kind, .hold = s->request.hold, .step = s->request.step, .link = s->link};
+    struct event_answer a = {.kind = kind, .hold = s->request.hold, .turn = s->request.turn, .link = s->link};
     if (inner != NULL) a.stanza = stanza_from_text(str_of(inner), &err);
     if (inner != NULL && a.stanza == NULL) fail_msg("%s", err.text);
     holds_answer(f.h, &a);
@@ -151,7 +151,7 @@ static void answer(enum answer_kind kind, const char *inner)
 static void answer_error(const char *condition, const char *type, const char *text)
 {
     const struct sent *s = &f.sent[f.n_sent - 1];
-    struct event_answer a = {.kind = ANSWER_ERROR, .hold = s->request.hold, .step = s->request.step, .link = s->link, .text = text != NULL ? x_strdup(text) : NULL};
+    struct event_answer a = {.kind = ANSWER_ERROR, .hold = s->request.hold, .turn = s->request.turn, .link = s->link, .text = text != NULL ? x_strdup(text) : NULL};
     snprintf(a.condition, sizeof(a.condition), "%s", condition);
     snprintf(a.type, sizeof(a.type), "%s", type);
     holds_answer(f.h, &a);
@@ -287,10 +287,10 @@ static void test_timeout(void **state)
     assert_int_equal(f.news[HOLD_UNLOGGED], 1);
     assert_int_equal(f.forgets, 1);
     assert_int_equal(holds_due_ms(f.h), 61000);
-    struct event_answer late = {.kind = ANSWER_HANDLE, .hold = f.sent[0].request.hold, .step = 0, .link = a1};
+    struct event_answer late = {.kind = ANSWER_HANDLE, .hold = f.sent[0].request.hold, .turn = 0, .link = a1};
     holds_answer(f.h, &late); /* for another step */
     assert_int_equal(f.news[HOLD_LATE], 1);
-    struct event_answer other = {.kind = ANSWER_HANDLE, .hold = f.sent[0].request.hold, .step = 1, .link = a1};
+    struct event_answer other = {.kind = ANSWER_HANDLE, .hold = f.sent[0].request.hold, .turn = 1, .link = a1};
     holds_answer(f.h, &other); /* from another link */
     struct event_answer unknown = {.kind = ANSWER_PASS, .hold = 777, .link = a1};
     holds_answer(f.h, &unknown);
@@ -448,7 +448,7 @@ static void test_links_lost(void **state)
     holds_answer(f.h, &returned); /* comes after: makes no difference */
     assert_int_equal(f.n_sent, 2);
     assert_int_equal(f.news[HOLD_LATE], 0);
-    returned = (struct event_answer){.kind = ANSWER_RETURNED, .hold = f.sent[0].request.hold, .link = second};
+    returned = (struct event_answer){.kind = ANSWER_RETURNED, .hold = f.sent[0].request.hold, .turn = 1, .link = second};
     holds_answer(f.h, &returned); /* before the view changed: no other server left */
     told("REFUSE(internal-server-error,cancel)! ");
     holds_link(f.h, second, false);
@@ -461,6 +461,27 @@ static void test_links_lost(void **state)
     answer(ANSWER_QUEUE_FULL, NULL);
     told("PASS ");
     assert_int_equal(f.news[HOLD_QUEUE_FULL], 1);
+    finish();
+}
+
+/* Its server is lost, so is the next, and the first is there again: what that one gave back then is no news, though it is waited for there now. */
+static void test_returned_of_an_earlier_turn(void **state)
+{
+    (void)state;
+    start(ROW("es_OUT", "bounce", "false"), ROW("es_IN", "pass", "false"));
+    holds_link(f.h, a2, true);
+    raise_waits(EVENT_es_OUT);
+    uint32_t first = f.sent[0].link, second = first == a1 ? a2 : a1;
+    holds_link(f.h, first, false);
+    holds_link(f.h, first, true);
+    holds_link(f.h, second, false);
+    assert_int_equal(f.n_sent, 3);
+    assert_int_equal(f.sent[2].link, first);
+    struct event_answer returned = {.kind = ANSWER_RETURNED, .hold = f.sent[0].request.hold, .turn = f.sent[0].request.turn, .link = first};
+    holds_answer(f.h, &returned);
+    told("");
+    answer(ANSWER_PASS, NULL);
+    told("PASS ");
     finish();
 }
 
@@ -492,7 +513,7 @@ static void test_primary_session(void **state)
     assert_false(holds_raise(f.h, &q, &now));
     static const char *const names[] = {"juliet@x/b", "juliet@x/c"};
     for (unsigned i = 0; i < 2; i++) {
-        struct event_answer a = {.kind = ANSWER_PASS, .hold = f.sent[i].request.hold, .step = i, .link = f.sent[i].link, .session = x_strdup(names[i])};
+        struct event_answer a = {.kind = ANSWER_PASS, .hold = f.sent[i].request.hold, .turn = i, .link = f.sent[i].link, .session = x_strdup(names[i])};
         holds_answer(f.h, &a);
     }
     told("PASS@juliet@x/c "); /* the last one to name one wins */
@@ -540,7 +561,7 @@ static void test_lane_order(void **state)
     assert_int_equal(f.n_sent, 6); /* sent to Two in lane order, once the first was */
     for (unsigned i = 0; i < 3; i++) assert_int_equal(f.sent[i + 3].request.hold, f.sent[i].request.hold);
     for (unsigned i = 3; i < 6; i++) {
-        struct event_answer a = {.kind = ANSWER_PASS, .hold = f.sent[i].request.hold, .step = 1, .link = f.sent[i].link};
+        struct event_answer a = {.kind = ANSWER_PASS, .hold = f.sent[i].request.hold, .turn = 1, .link = f.sent[i].link};
         holds_answer(f.h, &a);
         assert_true(entries[i - 3].done);
         lane_leave(&entries[i - 3].entry);
@@ -605,8 +626,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_nobody_asked),     cmocka_unit_test(test_chain_of_passes), cmocka_unit_test(test_changed_stanza),
         cmocka_unit_test(test_handle),           cmocka_unit_test(test_errors),          cmocka_unit_test(test_timeout),
-        cmocka_unit_test(test_not_refusable), cmocka_unit_test(test_table_3),    cmocka_unit_test(test_fire_and_forget), cmocka_unit_test(test_nobody_waits),
-        cmocka_unit_test(test_links_lost),       cmocka_unit_test(test_plan_kept),       cmocka_unit_test(test_primary_session),
+        cmocka_unit_test(test_not_refusable),    cmocka_unit_test(test_table_3),         cmocka_unit_test(test_fire_and_forget),
+        cmocka_unit_test(test_nobody_waits),     cmocka_unit_test(test_links_lost),      cmocka_unit_test(test_returned_of_an_earlier_turn),
+        cmocka_unit_test(test_plan_kept),        cmocka_unit_test(test_primary_session),
         cmocka_unit_test(test_lane_order),       cmocka_unit_test(test_verdicts_are_not_told_from_a_raisers_stack),
         cmocka_unit_test(test_done_raises_again),
     };
