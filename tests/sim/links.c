@@ -27,6 +27,10 @@ static void keeps_told(unsigned worker, unsigned link, bool keeps)
 {
     unsigned bit = 1u << link;
     w.workers[worker].view = keeps ? w.workers[worker].view | bit : w.workers[worker].view & ~bit;
+    if (keeps && w.asked > 0) { /* later events may go there */
+        w.lost_before = true;
+        w.lost_once = false;
+    }
     TRACE(" worker %u hears that %s %s", worker, link_names[link], keeps ? "takes events" : "takes no events");
     holds_link(w.workers[worker].holds, w.links[link].id, keeps);
 }
@@ -65,7 +69,7 @@ unsigned link_index(uint32_t id)
 
 static void answer_post(const struct sim_link *l, enum answer_kind kind, const struct event_request *r)
 {
-    struct event_answer a = {.kind = kind, .hold = r->hold, .step = r->step, .link = l->id};
+    struct event_answer a = {.kind = kind, .hold = r->hold, .turn = r->turn, .link = l->id};
     post(l->worker, r->worker, &(struct mail){.kind = MAIL_ANSWER, .answer = a});
 }
 
@@ -92,7 +96,7 @@ static uint64_t on_send(void *owner, uint64_t number, const struct event_request
     CHECK((number != 0) == (r->hold != 0), "%s: a number of which nobody waits", link_names[l->index]);
     if (number != 0) check_number(l, number, ask_of(r->event), resent);
     struct wire *wire = x_calloc(1, sizeof(*wire));
-    *wire = (struct wire){.number = number, .hold = r->hold, .step = r->step, .event = event_ref(r->event)};
+    *wire = (struct wire){.number = number, .hold = r->hold, .step = ask_of(r->event)->step_of_turn[r->turn], .event = event_ref(r->event)};
     list_push_back(&l->to_server, &wire->node);
     if (++l->n_to_server > 6 && (w.seed & 1) != 0) { /* the connection takes no more for now */
         l->blocked = true;

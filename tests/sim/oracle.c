@@ -68,11 +68,11 @@ static void answered(struct ask *a, const struct event_answer *answer, bool allo
     }
 }
 
-/* Answers for another step, from another link, or for what has been decided count for nothing: NULL. */
+/* Answers to an earlier turn, from another link, or for what has been decided count for nothing: NULL. */
 static struct ask *waits_for(unsigned worker, const struct event_answer *answer)
 {
     struct ask *a = answer->hold < ASKS_MAX ? w.by_hold[worker][answer->hold] : NULL;
-    return a != NULL && !a->decided && a->link != LINKS && a->step == answer->step && a->link == link_index(answer->link) ? a : NULL;
+    return a != NULL && !a->decided && a->link != LINKS && a->turns == answer->turn + 1 && a->link == link_index(answer->link) ? a : NULL;
 }
 
 bool answer_waited_for(unsigned worker, const struct event_answer *answer) { return waits_for(worker, answer) != NULL; }
@@ -118,7 +118,7 @@ static void check_request(const struct ask *a, const struct event_request *r, un
 {
     CHECK(r->worker == worker && a->worker == worker, "a request of worker %u from worker %u", r->worker, worker);
     CHECK(!a->decided && a->verdicts == 0, "%s is asked further, though its verdict is settled", name_of(a));
-    CHECK(r->step == a->step && a->step < a->n_steps, "%s is asked at step %u, and step %u is due", name_of(a), r->step, a->step);
+    CHECK(a->step < a->n_steps && r->turn == a->turns && a->turns < TURNS_MAX, "%s is asked in turn %u, and turn %u is due", name_of(a), r->turn, a->turns);
     CHECK(str_is(r->profile, profile_names[a->steps[a->step].profile]), "%s: profile %.*s is asked at step %u", name_of(a), (int)r->profile.n, r->profile.p, a->step);
     CHECK(a->steps[a->step].links & 1u << link, "%s goes to %s, which is not its profile's", name_of(a), link_names[link]);
     CHECK(w.workers[worker].view & 1u << link, "%s goes to %s, which takes no events", name_of(a), link_names[link]);
@@ -132,6 +132,7 @@ static void on_send(void *owner, uint32_t id, struct event_request *take)
     unsigned worker = worker_of(owner), link = link_index(id);
     check_request(a, take, worker, link);
     TRACE("  event %u %s place %u, step %u to %s%s", (unsigned)(a - w.asks), name_of(a), a->place, a->step, link_names[link], a->sends[a->step] > 0 ? ", anew" : "");
+    a->step_of_turn[a->turns++] = (unsigned char)a->step;
     if (a->sends[a->step]++ == 0) {
         check_choice(a, take->event, worker, link);
         a->deadline_ms = w.now_ms + w.workers[worker].timeout_ms;

@@ -60,7 +60,7 @@ bool link_hear_one(struct sim_link *l)
     } else if (link_answer(l->link, a->number, &request, &stamp, w.now_ms)) {
         struct mail m = {.kind = MAIL_ANSWER, .answer = a->answer, .allowed = a->allowed};
         m.answer.hold = request.hold;
-        m.answer.step = request.step;
+        m.answer.turn = request.turn;
         m.answer.link = l->id;
         post(l->worker, request.worker, &m);
         event_request_clear(&request);
@@ -137,12 +137,12 @@ bool server_answer_one(struct sim_link *l)
     return true;
 }
 
-/* From a link, of a hold: as if the link had made a mistake. It is for another step, or from a link that was not asked, or its hold is no more. */
+/* From a link, of a hold: as if the link had made a mistake. It is to an earlier turn, or from a link that was not asked, or its hold is no more. */
 void stray_answer(struct sim_link *l)
 {
     if (w.asked == 0 || !lies()) return;
     const struct ask *a = &w.asks[1 + draw(w.asked)];
     if (a->hold == 0) return;
-    struct event_answer stray = {.kind = chance(500) ? ANSWER_HANDLE : ANSWER_ERROR, .hold = a->hold, .step = (unsigned)draw(STEPS_MAX), .link = l->id};
+    struct event_answer stray = {.kind = chance(500) ? ANSWER_HANDLE : ANSWER_ERROR, .hold = a->hold, .turn = (unsigned)draw(a->turns + 1), .link = l->id};
     post(l->worker, a->worker, &(struct mail){.kind = MAIL_ANSWER, .answer = stray, .stray = true});
 }

@@ -8,7 +8,7 @@
 #include "broker/link.h"
 #include "broker/window.h"
 
-enum { WORKERS = 2, LINKS = 7, USERS = 4, SESSIONS = 3, PROFILES = 4, STEPS_MAX = PROFILES, PLANS = 3, ASKS_MAX = 8192, RUNS_MAX = 4096, PACKETS = 4 };
+enum { TURNS_MAX = 64, WORKERS = 2, LINKS = 7, USERS = 4, SESSIONS = 3, PROFILES = 4, STEPS_MAX = PROFILES, PLANS = 3, ASKS_MAX = 8192, RUNS_MAX = 4096, PACKETS = 4 };
 enum { TO_SERVER = USERS, TO_SELF = USERS + 1, TARGETS }; /* beside the users: where a session's stanza goes */
 
 void fail(const char *fmt, ...) __attribute__((format(printf, 1, 2), noreturn)); /* prints the seed */
@@ -60,6 +60,8 @@ struct ask { /* one raise and what is known of it outside the product */
     bool recorded[STEPS_MAX]; /* a server said PASS at this step */
     unsigned sends[STEPS_MAX];
     unsigned char arrived[STEPS_MAX]; /* a mask of links */
+    unsigned turns; /* hand-overs, and to which step each belongs */
+    unsigned char step_of_turn[TURNS_MAX];
     uint64_t hold, number[LINKS]; /* number: on the wire */
     uint32_t link; /* index of where it waits; LINKS: nowhere */
     bool returned; /* that one gave it back */
