@@ -3,17 +3,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Each lane's events come in lane order, event by event, when they come for the first time; those that were moved from a lost link too, as long as that is all
+/* Each lane's events come in lane order, event by event, whichever chains they go through, when they come for the first time; those that were moved from a lost link too, as long as that is all
  * that happens: with a second link lost or found meanwhile, later ones may be where they come to. (Place numbers grow from schedule to schedule.) */
 static void arrival_check(struct sim_link *l, const struct wire *wire)
 {
-    static unsigned last[LINKS][USERS * (USERS + SESSIONS * TARGETS)][ASK_KINDS][SESSIONS][STEPS_MAX];
+    static unsigned last[LINKS][USERS * (USERS + SESSIONS * TARGETS)][ASK_KINDS][SESSIONS];
     struct ask *a = ask_of(wire->event);
     unsigned bit = 1u << l->index;
     if (a->arrived[wire->step] & bit) return;
     a->arrived[wire->step] = (unsigned char)(a->arrived[wire->step] | bit);
     if (a->lane == NULL || a->unordered || (a->sends[wire->step] > 1 && !w.lost_once)) return;
-    unsigned *before = &last[l->index][a->lane->id][a->kind][a->session][wire->step];
+    unsigned *before = &last[l->index][a->lane->id][a->kind][a->session];
     CHECK(*before <= a->place, "%s of place %u came to %s after that of place %u", event_catalogue[a->event].name, a->place, link_names[l->index], *before);
     *before = a->place;
 }

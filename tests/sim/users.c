@@ -228,8 +228,12 @@ void silence_check(void)
     LIST_EACH (node, &runs_alive) {
         const struct run *run = CONTAINER_OF(node, struct run, alive);
         if (run->held || run->step != STEP_ASKED) continue;
-        bool asked = false; /* at the first step; later ones wait for those of the stanza ahead, whose chain may be another */
-        for (unsigned i = 1; i <= w.asked; i++) asked = asked || (w.asks[i].run == run && w.asks[i].sends[0] > 0);
+        bool asked = false; /* or one ahead waits for an answer at a step before its last: then it may be asked what this one would be */
+        for (unsigned i = 1; i <= w.asked; i++) {
+            const struct ask *a = &w.asks[i];
+            bool ahead = a->lane == run->lane && a->place < run->place && a->link != LINKS && a->step + 1 < a->n_steps;
+            asked = asked || (a->run == run && a->sends[0] > 0) || ahead;
+        }
         CHECK(asked, "place %u is not asked about, though those ahead are", run->place);
     }
 }
