@@ -379,14 +379,18 @@ KINDS = {"request": Request(), "result": Answer("result"), "iq-error": Answer("e
          "carbon-sent": CarbonSent(), "carbon-received": CarbonReceived(), "roster-push": RosterPush(), "flush": Flush()}
 
 
-def script_of(kind, lab, answer):
-    """The case's script for the event it is about; whatever else the stanza raises passes."""
+EVENTS = ("es_OUT", "e_SERVER", "e_DELIVER", "e_OFFLINE", "es_IN")
+
+
+def script_of(kind, lab, event, answer):
+    """The case's script for the event it is about; whatever else is raised passes."""
+    name = event
     def change(event):
         stanza = copy.deepcopy(event.stanza)
         kind.changed(stanza)
         return passed_with(event, ET.tostring(stanza, encoding="unicode"))
     script = ANSWERS[answer][0] or change
-    return lambda event: script(event) if kind.aimed(lab, event) else passed(event)
+    return lambda event: script(event) if event.name == name and kind.aimed(lab, event) else passed(event)
 
 
 CASES = [(k, e, a) for k, kind in KINDS.items() for e in kind.events for a in kind.answers if a != "silence-bounce" or e == kind.events[-1]]  # silence takes its time
@@ -398,7 +402,8 @@ def test_kind(lab, name, event, answer):
     _, handling, forget, outcome = ANSWERS[answer]
     kind.prepare(lab)
     before = lab.store()
-    lab.begin(script_of(kind, lab, answer), [(event, kind.packet, handling, forget)], [(event, kind.packet, "bounce", False)])
+    rows = [(e, kind.packet, "bounce", False) for e in EVENTS if e != event]
+    lab.begin(script_of(kind, lab, event, answer), [(event, kind.packet, handling, forget), *rows], [(event, kind.packet, "bounce", False)])
     kind.act(lab)
     seen = wait_until(f"the event {event}", lambda: [e for e in lab.first.seen(event) if kind.aimed(lab, e)])
     got, arrived = lab.fence(lab.romeo, lab.juliet)
@@ -410,5 +415,7 @@ def test_kind(lab, name, event, answer):
         assert (b"changed" in ET.tostring(second[0].stanza)) is (outcome.kind == "changed")
     else:
         assert second == []
+    errors = [e for e in lab.first.seen() if e.stanza.get("type") == "error"]
+    assert errors == [] or name in ("error", "iq-error"), "rule 1: a reply caused by a verdict raises no event"
     lab.store_has(before, kind.kept(outcome))
     kind.clean_up(lab)

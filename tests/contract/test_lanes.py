@@ -74,9 +74,7 @@ class Stage:
         romeo.next(C + "presence", match=lambda p: p.get("type") == "subscribe")
         romeo.send("<presence type='subscribed' to='juliet@example.com'/>")
         juliet.next(C + "presence", match=lambda p: p.get("from") == romeo.jid)
-        for client in (*self.clients.values(), self.cellar):
-            client.iq("get", "<query xmlns='jabber:iq:roster'/>")
-            client.got.clear()
+        settle(self)
 
     def close(self):
         for client in (*self.clients.values(), self.cellar):
@@ -289,6 +287,43 @@ def test_mix(stage, seed):
     after(stage, mix)
 
 
+def test_end_of_a_session(stage):
+    """It is a barrier: what was sent before it arrives before the presence that tells of it, and es_END is raised when all that is done; whoever logs in with the
+    same resource comes after both."""
+    stage.service.change_profile("Judge", [(e, "all", "bounce", False) for e in (*EVENTS, "e_SESSION", "es_END")])
+    with stage.server.lock:
+        stage.server.events.clear()
+    judge = Judge(stage.server, 4)
+    for _ in range(5):
+        guest = Client(stage.service, "nurse", "visit")
+        wanted = {"juliet": [], "benvolio": []}
+        xml = "".join(f"<presence to='{stage.clients[name].jid}'><status>here</status></presence>" for name in wanted)
+        for i in range(20):
+            name = judge.random.choice(list(wanted))
+            wanted[name].append(("message", f"{i}"))
+            xml += f"<message type='chat' to='{name}@example.com'><body>{i}</body></message>"
+        guest.send(xml + "</stream:stream>")
+        for name, messages in wanted.items():
+            client = stage.clients[name]
+            view = [shown(s) for s in client.until(lambda e: e.get("type") == "unavailable" and e.get("from") == guest.jid)]
+            assert view == [("presence", "here"), *messages], name
+        guest.sock.close()
+    wait_until("es_END", lambda: len(stage.server.seen("es_END")) == 5)
+    names = [e.name for e in stage.server.seen() if e.name in ("e_SESSION", "es_END")]
+    assert names == ["e_SESSION", "es_END"] * 5
+    judge.over = True
+    stage.server.script = passed
+    stage.service.change_profile("Judge", [])
+    stage.service.quiet()
+    settle(stage)
+
+
+def settle(stage):
+    for client in (*stage.clients.values(), stage.cellar):
+        client.iq("get", "<query xmlns='jabber:iq:roster'/>")
+        client.got.clear()
+
+
 def after(stage, mix):
     """As it was before, for the next seed."""
     romeo, peter = stage.clients["romeo"], stage.clients["peter"]
@@ -299,6 +334,4 @@ def after(stage, mix):
     if mix.carbons:
         romeo.iq("set", "<disable xmlns='urn:xmpp:carbons:2'/>")
     stage.service.quiet()
-    for client in (*stage.clients.values(), stage.cellar):
-        client.iq("get", "<query xmlns='jabber:iq:roster'/>")
-        client.got.clear()
+    settle(stage)

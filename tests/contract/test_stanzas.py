@@ -84,6 +84,118 @@ def test_check_comes_before_the_event(lab):
     lab.fence(lab.romeo, lab.juliet)
 
 
+@at("es_OUT", "e_DELIVER", "es_IN", "e_SERVER")
+def test_handle_with_an_error_as_reply(lab, event):
+    to = "example.com" if event == "e_SERVER" else lab.juliet.jid
+    reply = ("<iq xmlns='jabber:client' type='error' id='{}'><error type='wait'><resource-constraint xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></iq>")
+    lab.begin(lambda e: handled(e, reply.format(e.stanza.get("id"))), [(event, "iq", "bounce", False)])
+    answer = lab.romeo.iq("get", QUERY if event != "e_SERVER" else "<ping xmlns='urn:xmpp:ping'/>", to=to)
+    assert answer.get("type") == "error" and condition(answer) == "resource-constraint" and answer.get("from") == to
+    assert lab.fence(lab.romeo, lab.juliet) == ([], [])
+
+
+# ---- rule 4: presence the server makes ----
+@pytest.mark.parametrize("how", ("close", "cut", "replaced"))
+def test_presence_that_ends_a_session_raises_no_es_out(lab, how):
+    """It is the server's own; the contact's events and es_END there are."""
+    orchard = lab.client("juliet", "orchard")
+    orchard.send(f"<presence to='{lab.romeo.jid}'/>")
+    lab.romeo.next(C + "presence", match=lambda p: p.get("from") == orchard.jid)
+    lab.begin(passed, [(e, "presence", "bounce", False) for e in ("es_OUT", "e_DELIVER", "es_IN", "es_END")])
+    if how == "replaced":
+        again = lab.client("juliet", "orchard", presence=False)
+    else:
+        getattr(orchard, how)()
+    lab.romeo.next(C + "presence", match=lambda p: p.get("from") == orchard.jid and p.get("type") == "unavailable")
+    lab.first.wait("es_END")
+    assert [e.stanza.get("type") for e in lab.first.seen("es_END")] == ["unavailable"] and lab.first.seen("es_OUT") == []
+    assert len([e for e in lab.first.seen("e_DELIVER") if e.stanza.get("to") == lab.romeo.jid]) == 1
+    if how == "replaced":
+        again.close()
+    lab.juliet.next(C + "presence", match=lambda p: p.get("from") == orchard.jid and p.get("type") == "unavailable")
+    lab.fence(lab.romeo, lab.juliet)
+
+
+# ---- rule 6: carbon copies hold what passed ----
+def with_carbons(lab, name, resource):
+    client = lab.client(name, resource, presence=False)
+    client.iq("set", "<enable xmlns='urn:xmpp:carbons:2'/>")
+    return client
+
+
+def copied(client):
+    """What a carbon copy is of: its direction, and the message."""
+    copy = client.next(C + "message", match=lambda m: len(m) and "carbons" in m[0].tag)
+    return copy[0].tag.partition("}")[2], copy[0][0][0]
+
+
+def test_a_copy_holds_what_the_first_passing_session_got(lab):
+    """One of two sessions is refused, the other gets it changed: that is what the third gets a copy of."""
+    kitchen, cellar = lab.client("juliet", "kitchen"), with_carbons(lab, "juliet", "cellar")
+
+    def script(e):
+        if e.attributes.get("copy") == "carbon":
+            return passed(e)
+        if e.attributes["session"] == lab.juliet.jid:
+            return refusing(e)
+        e.stanza.find(C + "body").text = "changed"
+        return passed_with(e, ET.tostring(e.stanza, encoding="unicode"))
+    lab.begin(script, [("es_IN", "message", "bounce", False)])
+    lab.romeo.message(lab.juliet.bare, "as written")
+    assert text(kitchen.next_message()) == "changed"
+    direction, message = copied(cellar)
+    assert (direction, text(message)) == ("received", "changed")
+    for client in (kitchen, cellar):
+        client.close()
+    lab.juliet.next(C + "presence", match=lambda p: p.get("from") == kitchen.jid and p.get("type") == "unavailable")
+    got, arrived = lab.fence(lab.romeo, lab.juliet)
+    assert got == [] and [m for m in arrived if m.tag == C + "message"] == []
+
+
+@ways("handle", "error", "discard")
+def test_no_copy_of_what_no_session_got(lab, way):
+    cellar = with_carbons(lab, "juliet", "cellar")
+    refuse(lab, "es_IN", "message", way)
+    lab.romeo.message(lab.juliet.bare, "for none")
+    lab.first.wait("es_IN")
+    _, arrived = lab.fence(lab.romeo, lab.juliet)
+    assert [m for m in arrived if text(m) == "for none"] == []
+    assert all(text(copied(cellar)[1]).startswith("fence") for _ in range(2)), "those of the fence alone"
+    assert [e for e in lab.first.seen() if e.attributes.get("copy")] == []
+    cellar.close()
+
+
+@at("e_DELIVER", "es_IN")
+def test_a_sent_copy_and_then_its_refusal(lab, event):
+    """The copy is made when es_OUT has passed; a refusal after that is copied as the errors of XEP-0280 are."""
+    cellar = with_carbons(lab, "romeo", "cellar")
+    lab.begin(only(lambda e: e.attributes.get("copy") is None, refusing), [(event, "message", "bounce", False)])
+    identity = lab.romeo.message(lab.juliet.bare, "refused later")
+    direction, message = copied(cellar)
+    assert (direction, text(message)) == ("sent", "refused later")
+    error = lab.romeo.next_message()
+    assert condition(error) == "policy-violation"
+    direction, message = copied(cellar)
+    assert (direction, message.get("type"), message.get("id"), condition(message)) == ("received", "error", identity, "policy-violation")
+    cellar.close()
+    lab.fence(lab.romeo, lab.juliet)
+
+
+@ways("handle", "error", "discard")
+def test_no_copy_of_what_es_out_refused(lab, way):
+    cellar = with_carbons(lab, "romeo", "cellar")
+    refuse(lab, "es_OUT", "message", way)
+    lab.romeo.message(lab.juliet.bare, "refused at once")
+    lab.first.wait("es_OUT")
+    lab.fence(lab.romeo, lab.juliet)
+    bodies = []
+    while not bodies or not (bodies[-1] or "").startswith("fence"):
+        direction, message = copied(cellar)
+        bodies.append(text(message))
+        assert message.get("type") == "error" or bodies[-1].startswith("fence")
+    cellar.close()
+
+
 # ---- rule 2: messages to several sessions, copies ----
 def test_one_of_two_sessions_is_refused(lab):
     kitchen = lab.client("juliet", "kitchen")
