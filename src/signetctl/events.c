@@ -59,8 +59,11 @@ static void print_facts(const json_t *event)
     table_fact(&t, "when", json_text(event, "raised"));
     table_fact(&t, "carries", json_text(event, "subject"));
     if (*json_text(event, "packets") != '\0') table_fact(&t, "packet types", json_text(event, "packets"));
-    table_fact(&t, "answers", in_words(answers, json_text(event, "answers")));
-    bool refusable = json_is_true(json_object_get(event, "refusable"));
+    bool refusable = json_is_true(json_object_get(event, "refusable")), only_pass = strcmp(json_text(event, "answers"), "pass") == 0;
+    struct buf allowed = {0};
+    buf_addf(&allowed, "%s%s", in_words(answers, json_text(event, "answers")), refusable && only_pass ? "; HANDLE; error" : "");
+    table_fact(&t, "answers", buf_cstr(&allowed));
+    buf_free(&allowed);
     table_fact(&t, "can be stopped", refusable ? "yes" : "no: everything but PASS counts as PASS, with an alarm");
     if (refusable) table_fact(&t, "when stopped", json_text(event, "refused"));
     table_fact(&t, "balanced by", in_words(keys, json_text(event, "key")));

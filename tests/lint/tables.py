@@ -242,7 +242,8 @@ def event_section(e):
     facts = [('When', e['raised']), ('Carries', e['subject'])]
     if e['service'] == 'JSM':
         facts.append(('Packet types', 'iq, message, presence, subscription' if kinds == ['all'] else ', '.join(kinds)))
-    facts += [('Answers', ANSWERS[e['answers']]), ('When stopped', e['refused']), ('Balanced by', KEYS[e['key']]), ('SystemDefaultComplianceProfile', SYSTEM[e['system']])]
+    more = '; HANDLE; error' if e['answers'] == 'PASS' and e['refusable'] == '1' else ''
+    facts += [('Answers', ANSWERS[e['answers']] + more), ('When stopped', e['refused']), ('Balanced by', KEYS[e['key']]), ('SystemDefaultComplianceProfile', SYSTEM[e['system']])]
     return f'\n### {e["name"]}\n\n' + ''.join(f'- *{name}*: {cell(text)}\n' for name, text in facts if text)
 
 

@@ -489,6 +489,8 @@ def test_assignments_links_and_the_rest(real):
     shown = real("events", "show", "onLeave")
     assert "can be stopped" in shown and "counts as PASS" in shown and "when stopped" not in shown and "packet types" not in shown
     assert json.loads(real("events", "show", "e_SESSION", "--json"))["system_profile"] == "pass"
+    assert "PASS; a stanza in it is ignored; HANDLE; error\n" in real("events", "show", "e_AUTH")
+    assert "PASS; a stanza in it is ignored\n" in real("events", "show", "es_END")
     assert "no event 'es_UP'" in real("events", "show", "es_UP", code=REFUSED)
     assert "signet_sessions 0" in real("metrics")
     assert "looks like" in real("trace", "nonsense", code=REFUSED)
