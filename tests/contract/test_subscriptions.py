@@ -44,11 +44,26 @@ class Pair:
             self.a.next(C + "presence", match=lambda p: p.get("type") == "subscribed")
             self.a.next(C + "presence", match=lambda p: p.get("from") == self.b.jid)
         lab.fence(self.a, self.b)
+        self.pushed = {self.a: STATES[start][0], self.b: STATES[start][1]}
+
+    def fence(self, here, there):
+        sides = self.lab.fence(here, there)
+        for client, stanzas in zip((here, there), sides):
+            self.follow(client, stanzas)
+        return sides
+
+    def follow(self, client, stanzas):
+        """What a client knows that only looks at roster pushes."""
+        for item in (iq[0][0] for iq in stanzas if iq.tag == C + "iq" and iq.get("type") == "set"):
+            self.pushed[client] = (item.get("subscription"), item.get("ask"))
 
     def rosters(self):
-        """What each client's roster says of the other, and whether a request waits for the second; the store says the same."""
+        """What each client's roster says of the other, and whether a request waits for the second; the pushes and the store say the same."""
         self.lab.rows()
         views = roster(self.a).get(self.b.bare), roster(self.b).get(self.a.bare)
+        for client, view in zip((self.a, self.b), views):
+            self.follow(client, client.got)
+            assert self.pushed.get(client, view) == view, "the pushes say otherwise"
         wait_until(f"{views} in the store", lambda: views == tuple(self.kept(client) for client in (self.a, self.b)))
         return (*views, ("pending", self.a.bare) in self.facts(self.b))
 
@@ -93,7 +108,7 @@ def act(lab, done, event, way):
     sender.send(f"<presence type='{kind}' to='{other.bare}' id='s1'>{STATUS}</presence>")
     lab.first.wait(event)
     answer_of(sender, answer if event == "e_DELIVER" else None)
-    lab.fence(pair.a, pair.b)
+    pair.fence(pair.a, pair.b)
     assert [(e.name, e.stanza.get("type"), e.stanza.get("from")) for e in lab.first.seen()] == [(event, kind, sender.jid if event == "es_OUT" else sender.bare)]
     return pair
 
@@ -111,7 +126,7 @@ def test_refused_at_es_OUT(lab, done, way):
     sender, other = (pair.a, pair.b) if who == 0 else (pair.b, pair.a)
     sender.send(f"<presence type='{kind}' to='{other.bare}' id='s1'>{STATUS}</presence>")
     lab.first.wait("es_OUT")
-    got, arrived = lab.fence(sender, other)
+    got, arrived = pair.fence(sender, other)
     assert arrived == []
     if error:
         the_error(got, other.bare, Outcome("refuse", error), "s1")
@@ -134,7 +149,7 @@ def test_refused_at_e_DELIVER(lab, done, way):
     sender.send(f"<presence type='{kind}' to='{other.bare}' id='s1'>{STATUS}</presence>")
     lab.first.wait("e_DELIVER")
     answers = answer_of(sender, answer)
-    got, arrived = lab.fence(sender, other)
+    got, arrived = pair.fence(sender, other)
     assert [(e.name, e.stanza.get("type")) for e in lab.first.seen()] == [("e_DELIVER", kind)], "a reply caused by a verdict raises no event"
     assert subscription_stanzas(answers + got, other) == ([(answer, other.bare, 0)] if answer else [])
     assert subscription_stanzas(arrived, sender) == ([(kind, sender.bare, 0)] if arrives else [])
@@ -154,7 +169,7 @@ def test_refused_at_es_IN(lab, done, way):
     sender, other = (pair.a, pair.b) if who == 0 else (pair.b, pair.a)
     sender.send(f"<presence type='{kind}' to='{other.bare}' id='s1'>{STATUS}</presence>")
     lab.first.wait("es_IN")
-    got, arrived = lab.fence(sender, other)
+    got, arrived = pair.fence(sender, other)
     assert subscription_stanzas(got, other) == [] and subscription_stanzas(arrived, sender) == []
     assert [p for p in got + arrived if p.get("type") == "error"] == []
     assert pair.rosters() == rosters
@@ -172,7 +187,7 @@ def test_passed(lab, done, event):
     sender, other = (pair.a, pair.b) if who == 0 else (pair.b, pair.a)
     sender.send(f"<presence type='{kind}' to='{other.bare}' id='s1'>{STATUS}</presence>")
     lab.first.wait(event)
-    got, arrived = lab.fence(sender, other)
+    got, arrived = pair.fence(sender, other)
     assert subscription_stanzas(got, other) == [] and subscription_stanzas(arrived, sender) == [(kind, sender.bare, 2)]
     assert pair.rosters() == rosters
 
