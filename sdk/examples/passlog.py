@@ -13,6 +13,7 @@ class PassLog(ComponentXMPP):
         super().__init__(name, password, host, port)
         # Without a handler of its own slixmpp would answer the event with an error.
         self.register_handler(Callback('event', MatchXPath('{%s}iq/%sevent' % (self.default_ns, BROKER)), self.on_event))
+        self.add_event_handler('disconnected', lambda _: self.loop.call_later(1, self.connect))
 
     def on_event(self, iq):
         event = iq.xml.find(BROKER + 'event')
@@ -22,8 +23,8 @@ class PassLog(ComponentXMPP):
             print(event.get('time'), event.get('name'), message.get('from'), '->', message.get('to') + ':', body, flush=True)
         iq.reply().send()  # an empty result is PASS
 
-host, port, name = sys.argv[1:]
-server = PassLog(name, os.environ['PASSWORD'], host, int(port))
+server, stop = PassLog(sys.argv[3], os.environ['PASSWORD'], sys.argv[1], int(sys.argv[2])), asyncio.Event()
+server.loop.add_signal_handler(signal.SIGTERM, stop.set)
 server.connect()
-asyncio.get_event_loop().add_signal_handler(signal.SIGTERM, server.disconnect)
-server.process(forever=False)
+server.loop.run_until_complete(stop.wait())
+server.loop.run_until_complete(server.disconnect())

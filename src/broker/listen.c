@@ -146,7 +146,10 @@ static void arrival_element(void *owner, const struct xml_element *e) { (void)ow
 static void arrival_end(void *owner, const struct component_end *end)
 {
     struct arrival *a = owner;
-    log_notice("broker", "A connection from %s is over before its handshake was accepted: %s", component_peer(a->component), end->text);
+    const char *name = component_stream_name(a->component);
+    bool named = name[0] != '\0';
+    log_at(named && !end->theirs ? LOG_LEVEL_WARN : LOG_LEVEL_NOTICE, "broker", "%s%sA connection from %s is over before its handshake was accepted: %s",
+           named ? name : "", named ? ": " : "", component_peer(a->component), end->text);
     arrival_free(a);
 }
 static const struct component_ops arrival_ops = {.password_of = arrival_password,

@@ -204,11 +204,12 @@ static bool parse_number(struct str id, char letter, uint64_t *number)
     return true;
 }
 
-static void write_reply(struct buf *out, const struct protocol_names *names, struct str id, struct str to, const char *condition)
+/* from: whom the request was sent to, for that is who libraries expect the reply from; absent: the broker. */
+static void write_reply(struct buf *out, const struct protocol_names *names, struct str id, struct str from, struct str to, const char *condition)
 {
     buf_addf(out, "<iq type='%s'", condition != NULL ? "error" : "result");
     xml_add_attr(out, "id", id);
-    xml_add_attr(out, "from", str_of(names->broker));
+    xml_add_attr(out, "from", from.p != NULL ? from : str_of(names->broker));
     xml_add_attr(out, "to", to.p != NULL ? to : str_of(names->component));
     if (condition == NULL)
         BUF_ADD_LIT(out, "/>");
@@ -229,24 +230,27 @@ enum protocol_input protocol_read(const struct protocol_names *names, const stru
 {
     struct str type = xml_element_attr(e, "type"), id = xml_element_attr(e, "id"), from = xml_element_attr(e, "from"), to = xml_element_attr(e, "to");
     bool iq = str_is(e->name, "iq"), addressed = true;
+    /* Libraries keep their connection alive by pinging their own domain, the component's name: on an ordinary server that is the server. */
+    bool to_itself = to.p != NULL && str_is(to, names->component);
     memset(answer, 0, sizeof *answer);
     *why = "not an iq: a link may only answer and ping";
     if (!iq) return PROTOCOL_REFUSED;
     if (from.p != NULL && !str_is(domain_of(from), names->component)) {
         *why = "its `from` is not the component's";
         addressed = false;
-    } else if (to.p != NULL && !str_is(domain_of(to), names->broker)) {
+    } else if (to.p != NULL && !to_itself && !str_is(domain_of(to), names->broker)) {
         *why = "it is addressed to somebody else than the event broker";
         addressed = false;
     }
     if (str_is(type, "get") || str_is(type, "set")) {
         bool ping = str_is(type, "get") && e->n_children == 1 && str_is(e->children[0].name, "ping") && str_is(e->children[0].ns, NS_PING);
         if (addressed) *why = "a request other than a ping: a link may only answer and ping";
-        write_reply(out, names, id, from, addressed && ping ? NULL : "not-allowed");
+        write_reply(out, names, id, to, from, addressed && ping ? NULL : "not-allowed");
         return addressed && ping ? PROTOCOL_PING : PROTOCOL_REFUSED;
     }
     bool result = str_is(type, "result");
-    if (!addressed) return PROTOCOL_REFUSED;
+    if (to_itself) *why = "an answer that is addressed to its sender";
+    if (!addressed || to_itself) return PROTOCOL_REFUSED;
     *why = "an iq without a type";
     if (!result && !str_is(type, "error")) return PROTOCOL_REFUSED;
     if (parse_number(id, 'p', number)) return PROTOCOL_PONG;

@@ -263,6 +263,14 @@ static void test_answers_are_as_documented(void **state)
     assert_int_equal(ping.input, PROTOCOL_PING);
     assert_string_equal(buf_cstr(&ping.out), example("our pong"));
     reading_clear(&ping);
+    /* Libraries ping their own domain, and want the answer from there. */
+    struct reading own = read_text("<iq type='get' id='x9' from='op-wall.node1-example-com' to='op-wall.node1-example-com'><ping xmlns='urn:xmpp:ping'/></iq>");
+    assert_int_equal(own.input, PROTOCOL_PING);
+    assert_string_equal(buf_cstr(&own.out), "<iq type='result' id='x9' from='op-wall.node1-example-com' to='op-wall.node1-example-com'/>");
+    reading_clear(&own);
+    struct reading answer = read_text("<iq type='result' id='e1' from='op-wall.node1-example-com' to='op-wall.node1-example-com'/>");
+    assert_int_equal(answer.input, PROTOCOL_REFUSED);
+    reading_clear(&answer);
 }
 
 static void test_handshake_is_as_documented(void **state)
