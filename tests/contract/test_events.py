@@ -416,3 +416,29 @@ def test_many_candidates(lab):
         other.close()
     lab.juliet.next("{jabber:client}presence", match=lambda e: e.get("from") == others[-1].jid and e.get("type") == "unavailable")
     lab.fence(lab.romeo, lab.juliet)
+
+
+def test_steered_messages_keep_their_order(lab):
+    """Each message of a conversation goes where its answer sends it, whatever the order of the answers: none twice, none lost, each session's in order."""
+    others = [lab.client("juliet", f"room{i}") for i in range(2)]
+    sessions = [lab.juliet, *others]
+    to = {f"steered {i}": sessions[i * 7 // 4 % 3].jid for i in range(200)}
+    rows = [(e, "message", "bounce", False) for e in ("es_OUT", "e_DELIVER", "e_PRISESSION", "es_IN")]
+    lab.first.shuffle, lab.first.delay = True, 0.01
+    try:
+        lab.begin(lambda e: passed_to(e, to[e.body]) if e.name == "e_PRISESSION" else ANSWERS["pass"][0](e), rows)
+        for body in to:
+            lab.romeo.message(lab.juliet.bare, body)
+        got = {}
+        for session in sessions:
+            wanted = [body for body, jid in to.items() if jid == session.jid]
+            got[session.jid] = [text(m) for m in session.until(lambda e: text(e) == wanted[-1], 30) if m.tag.endswith("}message")] + wanted[-1:]
+            assert got[session.jid] == wanted
+        for name in ("es_OUT", "e_DELIVER", "e_PRISESSION", "es_IN"):
+            assert [e.body for e in lab.first.seen(name)] == list(to), f"{name} is asked in the order of the conversation"
+    finally:
+        lab.first.shuffle, lab.first.delay = False, 0.0
+    for other in others:
+        other.close()
+        lab.juliet.next("{jabber:client}presence", match=lambda e: e.get("from") == other.jid and e.get("type") == "unavailable")
+    assert lab.fence(lab.romeo, lab.juliet)[0] == []
