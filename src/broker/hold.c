@@ -122,10 +122,25 @@ static bool link_usable(void *arg, uint32_t link)
     return link != u->except && link < u->h->n_views && u->h->views[link] != NULL && u->h->views[link]->keeps;
 }
 
+/* The same profile's step in the plan of now; NULL: there is none, or the hold goes by that plan anyway. */
+static const struct plan_step *step_of_now(const struct hold *hold)
+{
+    if (hold->plan == hold->h->plan) return NULL;
+    struct plan_chain now = plan_chain_of(hold->h->plan, hold->event->id, packet_type_of(hold->event->subject));
+    for (unsigned i = 0; i < now.n_steps; i++)
+        if (str_eq(now.steps[i].profile, hold_step(hold)->profile)) return &now.steps[i];
+    return NULL;
+}
+
+/* A hold goes by the plan it began with, profile by profile. But when no server that served the profile then takes events, those do that serve it now: who
+ * replaces a server that has failed need not see refused what waits for it. */
 static uint32_t hold_choose(const struct hold *hold, uint32_t except)
 {
     struct usable_arg arg = {hold->h, except};
-    return plan_choose(hold_step(hold), hold->event->key, link_usable, &arg);
+    uint32_t link = plan_choose(hold_step(hold), hold->event->key, link_usable, &arg);
+    if (link != LINK_ID_NONE) return link;
+    const struct plan_step *now = step_of_now(hold);
+    return now != NULL ? plan_choose(now, hold->event->key, link_usable, &arg) : LINK_ID_NONE;
 }
 
 static void hold_send(struct hold *hold, uint32_t link, bool awaited)

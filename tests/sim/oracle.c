@@ -99,6 +99,16 @@ static uint64_t now_us(void *owner)
 }
 static unsigned worker_of(const void *owner) { return (unsigned)((const struct sim_worker *)owner - w.workers); }
 
+/* Who may be asked at this step: servers the profile had when the event was raised, or, when none of them takes events, those it has now. */
+static unsigned candidates_of(const struct ask *a, const struct event *e, unsigned worker, unsigned except)
+{
+    const struct setting *now = w.workers[worker].setting;
+    unsigned usable = w.workers[worker].view & ~except, profile = a->steps[a->step].profile;
+    struct rule rule;
+    if ((a->steps[a->step].links & usable) != 0) return a->steps[a->step].links & usable;
+    return rule_of(now, profile, e->id, e->subject, &rule) ? now->links[profile] & usable : 0;
+}
+
 /* Of one conversation all goes to one link, as long as the same ones take events: whenever and whoever asks. */
 static void check_choice(const struct ask *a, const struct event *e, unsigned worker, unsigned link)
 {
@@ -106,7 +116,7 @@ static void check_choice(const struct ask *a, const struct event *e, unsigned wo
         uint64_t what;
         unsigned link;
     } choices[4096];
-    unsigned usable = a->steps[a->step].links & w.workers[worker].view;
+    unsigned usable = candidates_of(a, e, worker, 0);
     uint64_t what = hash_mix(hash_stable(e->key.p, e->key.n), usable << 8 | a->steps[a->step].profile);
     if (choices[what % 4096].what == what)
         CHECK(choices[what % 4096].link == link, "%s of the same conversation went to %s, and now to %s", name_of(a), link_names[choices[what % 4096].link], link_names[link]);
@@ -120,7 +130,7 @@ static void check_request(const struct ask *a, const struct event_request *r, un
     CHECK(!a->decided && a->verdicts == 0, "%s is asked further, though its verdict is settled", name_of(a));
     CHECK(a->step < a->n_steps && r->turn == a->turns && a->turns < TURNS_MAX, "%s is asked in turn %u, and turn %u is due", name_of(a), r->turn, a->turns);
     CHECK(str_is(r->profile, profile_names[a->steps[a->step].profile]), "%s: profile %.*s is asked at step %u", name_of(a), (int)r->profile.n, r->profile.p, a->step);
-    CHECK(a->steps[a->step].links & 1u << link, "%s goes to %s, which is not its profile's", name_of(a), link_names[link]);
+    CHECK(candidates_of(a, r->event, worker, a->sends[a->step] > 0 ? 1u << a->link : 0) & 1u << link, "%s goes to %s, which is not its profile's", name_of(a), link_names[link]);
     CHECK(w.workers[worker].view & 1u << link, "%s goes to %s, which takes no events", name_of(a), link_names[link]);
     CHECK((r->hold != 0) == awaited_at(a, a->step), "%s at step %u: an answer is waited for, or not, against its row", name_of(a), a->step);
     CHECK(r->hold == 0 || a->hold == 0 || a->hold == r->hold, "%s has another hold", name_of(a));
@@ -186,11 +196,9 @@ static void learn(struct ask *a, const struct event *e)
     CHECK(a->n_steps > 0, "%s is raised, and no profile lists it", name_of(a));
 }
 
-static void on_no_server(struct ask *a, unsigned worker)
+static void on_no_server(struct ask *a, const struct event *e, unsigned worker)
 {
-    unsigned usable = a->steps[a->step].links & w.workers[worker].view;
-    if (a->returned) usable &= ~(1u << a->link);
-    CHECK(usable == 0, "%s found no server of profile %s, and there is one", name_of(a), profile_names[a->steps[a->step].profile]);
+    CHECK(candidates_of(a, e, worker, a->returned ? 1u << a->link : 0) == 0, "%s found no server of profile %s, and there is one", name_of(a), profile_names[a->steps[a->step].profile]);
     without_word(a);
 }
 
@@ -210,7 +218,7 @@ static void on_report(void *owner, const struct hold_report *r)
         w.raising = a;
     }
     if (a != NULL && (r->news == HOLD_NO_SERVER || r->news == HOLD_TIMEOUT)) TRACE("  event %u: %s", (unsigned)(a - w.asks), hold_news_name(r->news));
-    if (r->news == HOLD_NO_SERVER) on_no_server(a, worker_of(owner));
+    if (r->news == HOLD_NO_SERVER) on_no_server(a, r->event, worker_of(owner));
     if (r->news == HOLD_TIMEOUT) on_timeout(a);
     w.sums.rerouted += r->news == HOLD_REROUTED;
     w.sums.timeouts += r->news == HOLD_TIMEOUT;

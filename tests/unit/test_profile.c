@@ -248,11 +248,53 @@ static void test_json_refused(void **state)
     compliance_config_free(c);
 }
 
+/* ---- what differs ---- */
+
+static void expect_line(const struct compliance_config *from, const struct compliance_config *to, const char *line)
+{
+    struct buf b = {0};
+    json_t *changes = compliance_config_diff(from, to);
+    compliance_diff_line(changes, &b);
+    assert_string_equal(buf_cstr(&b), line);
+    char *all = json_dumps(changes, 0);
+    assert_null(strstr(all, "secret"));
+    free(all);
+    json_decref(changes);
+    buf_free(&b);
+}
+
+static void test_diff(void **state)
+{
+    (void)state;
+    struct compliance_config *a = compliance_config_new();
+    json_t *server = fields(one_server), *port = fields("{\"port\": 8000, \"password\": \"secret of now\"}");
+    expect_line(a, a, "");
+    assert_int_equal(compliance_server_put(a, "wall", server, true, &err), 0);
+    assert_int_equal(put_profile(a, "Talk", "{\"rows\": [{\"event\": \"es_IN\", \"packet\": \"message\", \"handling\": \"bounce\"}]}", true, NULL), 0);
+    struct compliance_config *b = compliance_config_copy(a);
+    expect_line(a, b, "");
+    assert_int_equal(compliance_server_put(b, "wall", port, false, &err), 0);
+    expect_line(a, b, "server wall, port: 7999 -> 8000; server wall, password changed");
+    expect_line(b, a, "server wall, port: 8000 -> 7999; server wall, password changed");
+    assert_int_equal(put_profile(b, "Talk", "{\"rows\": [{\"event\": \"es_IN\", \"packet\": \"message\", \"handling\": \"pass\", \"fire_and_forget\": true}]}", false, NULL), 0);
+    assert_int_equal(compliance_server_delete(b, "wall", &err), 0);
+    expect_line(a, b, "server wall deleted; profile Talk, row es_IN message: bounce -> pass, fire and forget");
+    assert_int_equal(compliance_profile_move(b, "Talk", -1, &err), 0);
+    assert_int_equal(put_profile(b, "Talk", "{\"rows\": []}", false, NULL), 0);
+    assert_int_equal(compliance_server_put(b, "gate", server, true, &err), 0);
+    expect_line(a, b, "server gate added; server wall deleted; profile Talk, row es_IN message: bounce -> -; routing priority: " SYSTEM_PROFILE ", Talk -> Talk, " SYSTEM_PROFILE);
+    json_decref(server);
+    json_decref(port);
+    compliance_config_free(a);
+    compliance_config_free(b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_system_profile), cmocka_unit_test(test_servers),     cmocka_unit_test(test_profiles),
         cmocka_unit_test(test_assignments),    cmocka_unit_test(test_json),        cmocka_unit_test(test_json_refused),
+        cmocka_unit_test(test_diff),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

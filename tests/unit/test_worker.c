@@ -190,6 +190,40 @@ static void test_stall_is_seen(void **state)
 
 /* ---- worker_each ---- */
 
+static _Atomic bool stuck;
+static _Atomic unsigned within_ran, within_done;
+static void get_stuck(struct msg *msg)
+{
+    free(msg);
+    while (atomic_load(&stuck)) usleep(1000);
+}
+static void within_fn(uint32_t worker, void *arg)
+{
+    (void)worker;
+    atomic_fetch_add((_Atomic unsigned *)arg, 1);
+}
+static void within_done_fn(void *arg) { atomic_fetch_add((_Atomic unsigned *)arg, 1 << 16); }
+/* One is stuck: the others run it, the caller is told, and the last of all does the rest. */
+static void test_each_within(void **state)
+{
+    (void)state;
+    assert_int_equal(worker_each_within(within_fn, within_done_fn, &within_ran, 10000), 0);
+    assert_int_equal(atomic_load(&within_ran), WORKERS | 1 << 16);
+    atomic_store(&stuck, true);
+    struct msg *m = x_calloc(1, sizeof *m);
+    m->run = get_stuck;
+    worker_post(1, m);
+    uint64_t began = clock_ms();
+    assert_int_equal(worker_each_within(within_fn, within_done_fn, &within_done, 100), 1);
+    assert_in_range(clock_ms() - began, 100, 5000);
+    assert_int_equal(atomic_load(&within_done), WORKERS - 1);
+    atomic_store(&stuck, false);
+    for (unsigned i = 0; atomic_load(&within_done) != (WORKERS | 1 << 16); i++) {
+        assert_true(i < 5000);
+        usleep(1000);
+    }
+}
+
 static _Atomic uint64_t each_ran, each_done;
 static void each_fn(uint32_t worker, void *arg)
 {
@@ -260,6 +294,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_turn_end_and_timer, setup, teardown),
         cmocka_unit_test_setup_teardown(test_stall_is_seen, setup, teardown),
         cmocka_unit_test_setup_teardown(test_each, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_each_within, setup, teardown),
         cmocka_unit_test(test_stop_while_others_send),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
