@@ -45,7 +45,7 @@ class Judge:
         return passed(event)
 
     def run(self):
-        while not self.over:
+        while not self.over or self.pool:
             time.sleep(self.random.random() * 0.004)
             with self.lock:
                 self.random.shuffle(self.pool)
@@ -95,8 +95,8 @@ def stage():
 class Mix:
     """What romeo sends, and by the rules what each one is to see of it."""
 
-    def __init__(self, stage, seed):
-        self.stage, self.random = stage, random.Random(seed)
+    def __init__(self, stage, seed, words=True):
+        self.stage, self.random, self.wordy = stage, random.Random(seed), words
         self.jids = {name: client.jid for name, client in stage.clients.items()}
         self.sent = []  # (id, to, is it a barrier)
         self.views = {name: [] for name in ("juliet", "benvolio", "peter", "nurse", "pushes", "answers")}
@@ -111,7 +111,7 @@ class Mix:
 
     def message(self, i):
         name = self.random.choice(("juliet", "juliet", "benvolio", "peter", "nurse"))
-        word = self.random.choice(("", "", "", "upper", "out", "deliver", "in", "offline"))
+        word = self.random.choice(("", "", "", "upper", "out", "deliver", "in", "offline")) if self.wordy else ""
         body = f"{i} {word}".strip()
         to = self.random.choice((f"{name}@example.com", self.jids.get(name, f"{name}@example.com")))
         self.add(f"<message type='chat' id='{i}' to='{to}'><body>{body}</body></message>", i, f"{name}@example.com")
@@ -165,7 +165,7 @@ class Mix:
         self.answered(f"type='set' id='{i}'><{'enable' if self.carbons else 'disable'} xmlns='urn:xmpp:carbons:2'/>", i)
 
     def question(self, i):
-        word = self.random.choice(("", "", "out", "deliver", "in"))
+        word = self.random.choice(("", "", "out", "deliver", "in")) if self.wordy else ""
         self.add(f"<iq type='get' id='{i}' to='{self.jids['benvolio']}'><query xmlns='urn:example:question'>{i} {word}</query></iq>", i, "benvolio@example.com")
         if word:
             self.errors[i] = "policy-violation"
@@ -267,6 +267,12 @@ def test_mix(stage, seed):
     judge = Judge(stage.server, seed)
     stage.clients["romeo"].send("".join(mix.text))
     seen = read_all(stage, mix)
+    check_views(stage, mix, judge, seen)
+    check_order_of_events(stage.server, judge, mix)
+    after(stage, mix)
+
+
+def check_views(stage, mix, judge, seen):
     judge.over = True
     stage.server.script = passed
     stage.service.change_profile("Judge", [])
@@ -279,11 +285,37 @@ def test_mix(stage, seed):
     assert sorted(i for i in results if i in mix.asked) == sorted(mix.asked)
     assert [i for i in results if i not in mix.asked] == mix.views["answers"]
     assert [pushed(s) for s in seen["pushes"] if s.tag == C + "iq" and s.get("type") == "set"] == mix.views["pushes"]
-    check_order_of_events(stage.server, judge, mix)
     nurse = Client(stage.service, "nurse", "home")
     stage.clients["juliet"].message("nurse@example.com", "end")
     assert [("message", text(s)) for s in nurse.until(lambda e: text(e) == "end") if s.tag == C + "message"] == mix.views["nurse"]
     nurse.close()
+
+
+@pytest.mark.parametrize("seed", range(101, 101 + int(os.environ.get("SEEDS", 2))))
+def test_mix_while_profiles_change(stage, seed):
+    """What is asked about changes all the time, so some stanzas wait and others have nobody to wait for: nobody can tell from what he sees."""
+    mix = Mix(stage, seed, words=False)
+    mix.fill(STEPS)
+    with stage.server.lock:
+        stage.server.events.clear()
+    judge, turns = Judge(stage.server, seed), random.Random(seed)
+    over = threading.Event()
+
+    def change():
+        while not over.wait(turns.random() * 0.03):
+            stage.service.change_profile("Judge", [(e, turns.choice(("all", "message", "presence", "iq", "subscription")), "bounce", False) for e in turns.sample(EVENTS, turns.randint(0, 5))])
+    changer = threading.Thread(target=change)
+    changer.start()
+    try:
+        pace = turns.choice((5, 20, STEPS))
+        for i in range(0, len(mix.text), pace):
+            stage.clients["romeo"].send("".join(mix.text[i:i + pace]))
+            time.sleep(0.005)
+        seen = read_all(stage, mix)
+    finally:
+        over.set()
+        changer.join()
+    check_views(stage, mix, judge, seen)
     after(stage, mix)
 
 
