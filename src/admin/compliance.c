@@ -103,7 +103,7 @@ static int put_in_force(struct compliance_config *take, struct request *rq, stru
     return rc;
 }
 
-/* ?base=N: the change is meant for that version only. ?comment=: what is said of it. */
+/* ?base=N: the change is meant for that version only. ?comment=: what is said of it. ?check=: it is only looked at, for its warnings or its refusal. */
 static int arguments_check(struct request *rq, struct err *err)
 {
     enum { COMMENT_MAX = 400 };
@@ -130,7 +130,7 @@ static int change(struct edit *e, int (*fn)(struct edit *e, struct err *err), st
     bool any = json_array_size(changes) > 0;
     if (any) compliance_diff_line(changes, &e->what);
     json_decref(changes);
-    if (any) {
+    if (any && e->rq->query(e->rq, "check") == NULL) {
         c->version = compliance.current->version + 1;
         return put_in_force(c, e->rq, buf_str(&e->what), err);
     }
@@ -168,11 +168,14 @@ static int list_assignments(struct request *rq, struct err *err) { (void)err; re
 static int add_server(struct edit *e, struct err *err)
 {
     const char *name = body_text(e->rq, "name", err);
-    return name == NULL ? -1 : compliance_server_put(e->config, name, e->rq->body, true, err);
+    if (name == NULL || compliance_server_put(e->config, name, e->rq->body, true, err) != 0) return -1;
+    return broker_check_server(compliance_server_find(e->config, name), err);
 }
 static int change_server(struct edit *e, struct err *err)
 {
-    return compliance_server_put(e->config, e->rq->parts[0], e->rq->body, false, err);
+    const char *name = e->rq->parts[0], *renamed = json_string_value(json_object_get(e->rq->body, "name"));
+    if (compliance_server_put(e->config, name, e->rq->body, false, err) != 0) return -1;
+    return broker_check_server(compliance_server_find(e->config, renamed != NULL ? renamed : name), err);
 }
 static int drop_server(struct edit *e, struct err *err)
 {
@@ -191,6 +194,12 @@ static int drop_profile(struct edit *e, struct err *err)
 {
     return compliance_profile_delete(e->config, e->rq->parts[0], err);
 }
+static int add_row(struct edit *e, struct err *err) { return compliance_row_add(e->config, e->rq->parts[0], e->rq->body, e->warnings, err); }
+static int change_row(struct edit *e, struct err *err)
+{
+    return compliance_row_change(e->config, e->rq->parts[0], e->rq->parts[1], e->rq->parts[2], e->rq->body, e->warnings, err);
+}
+static int drop_row(struct edit *e, struct err *err) { return compliance_row_delete(e->config, e->rq->parts[0], e->rq->parts[1], e->rq->parts[2], err); }
 static int shift_profile(struct edit *e, struct err *err)
 {
     json_t *by = json_object_get(e->rq->body, "by");
@@ -204,6 +213,11 @@ static int add_assignment(struct edit *e, struct err *err)
     if (server == NULL) return -1;
     return compliance_assign(e->config, node != NULL ? node : admin.node, server, profile != NULL ? profile : SYSTEM_PROFILE, err);
 }
+static int change_assignment(struct edit *e, struct err *err)
+{
+    const char *profile = body_text(e->rq, "profile", err);
+    return profile == NULL ? -1 : compliance_reassign(e->config, e->rq->parts[0], e->rq->parts[1], profile, err);
+}
 static int drop_assignment(struct edit *e, struct err *err)
 {
     return compliance_unassign(e->config, e->rq->parts[0], e->rq->parts[1], err);
@@ -216,6 +230,10 @@ static int profile_add(struct request *rq, struct err *err) { return compliance_
 static int profile_change(struct request *rq, struct err *err) { return compliance_edit(rq, change_profile, err); }
 static int profile_delete(struct request *rq, struct err *err) { return compliance_edit(rq, drop_profile, err); }
 static int profile_move(struct request *rq, struct err *err) { return compliance_edit(rq, shift_profile, err); }
+static int row_add(struct request *rq, struct err *err) { return compliance_edit(rq, add_row, err); }
+static int row_change(struct request *rq, struct err *err) { return compliance_edit(rq, change_row, err); }
+static int row_delete(struct request *rq, struct err *err) { return compliance_edit(rq, drop_row, err); }
+static int assignment_change(struct request *rq, struct err *err) { return compliance_edit(rq, change_assignment, err); }
 static int assignment_add(struct request *rq, struct err *err) { return compliance_edit(rq, add_assignment, err); }
 static int assignment_delete(struct request *rq, struct err *err) { return compliance_edit(rq, drop_assignment, err); }
 
@@ -259,7 +277,11 @@ const struct route compliance_routes[] = {
     {"PATCH", "/v1/compliance/profiles/*", profile_change},
     {"DELETE", "/v1/compliance/profiles/*", profile_delete},
     {"POST", "/v1/compliance/profiles/*/move", profile_move},
+    {"POST", "/v1/compliance/profiles/*/rows", row_add},
+    {"PATCH", "/v1/compliance/profiles/*/rows/*/*", row_change}, /* event, packet type ("all" for a TC event) */
+    {"DELETE", "/v1/compliance/profiles/*/rows/*/*", row_delete},
     {"GET", "/v1/compliance/assignments", list_assignments},
+    {"PATCH", "/v1/compliance/assignments/*/*", assignment_change},
     {"POST", "/v1/compliance/assignments", assignment_add},
     {"DELETE", "/v1/compliance/assignments/*/*", assignment_delete},
     {"GET", "/v1/compliance/links", link_list},

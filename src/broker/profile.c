@@ -109,7 +109,7 @@ void server_copy(struct compliance_server *to, const struct compliance_server *f
     for (unsigned i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) *texts[i] = copy_text(*texts[i]);
 }
 
-static void profile_copy(struct compliance_profile *to, const struct compliance_profile *from)
+void profile_copy(struct compliance_profile *to, const struct compliance_profile *from)
 {
     *to = (struct compliance_profile){.name = copy_text(from->name), .description = copy_text(from->description), .read_only = from->read_only};
     for (unsigned i = 0; i < from->n_rows; i++) profile_add_row(to, &from->rows[i]);

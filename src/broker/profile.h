@@ -58,8 +58,14 @@ must_check int compliance_server_delete(struct compliance_config *c, const char 
 must_check int compliance_profile_put(struct compliance_config *c, const char *name, const json_t *fields, bool add, json_t *warnings, struct err *err); /* description, rows[] */
 must_check int compliance_profile_delete(struct compliance_config *c, const char *name, struct err *err);
 must_check int compliance_profile_move(struct compliance_config *c, const char *name, int by, struct err *err); /* -1: one up */
-must_check int compliance_assign(struct compliance_config *c, const char *node, const char *server, const char *profile, struct err *err); /* one profile per server:
- * of a pair that is assigned already, this changes the profile, on all nodes the server is assigned to */
+/* One row, without the others being told again; event and packet name the one that is there. packet: NULL or "all" for a TC event. */
+must_check int compliance_row_add(struct compliance_config *c, const char *profile, const json_t *row, json_t *warnings, struct err *err);
+must_check int compliance_row_change(struct compliance_config *c, const char *profile, const char *event, const char *packet, const json_t *fields, json_t *warnings,
+                                     struct err *err);
+must_check int compliance_row_delete(struct compliance_config *c, const char *profile, const char *event, const char *packet, struct err *err);
+must_check int compliance_assign(struct compliance_config *c, const char *node, const char *server, const char *profile, struct err *err);
+/* The profile of an assignment; as a server has one profile, on all nodes it is assigned to. */
+must_check int compliance_reassign(struct compliance_config *c, const char *node, const char *server, const char *profile, struct err *err);
 must_check int compliance_unassign(struct compliance_config *c, const char *node, const char *server, struct err *err);
 /* What differs, an array of {"object": "server", "name": ..., "change": "added", "deleted" or "changed", "field": ..., "old": text or null, "new": text or null}. That an
  * object was added is told first without, then with each of its fields; "routing priority" has neither name nor field. Of passwords only that they changed. */

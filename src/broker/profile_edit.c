@@ -102,7 +102,7 @@ static void warn(json_t *warnings, const struct profile_row *row, const char *te
     buf_free(&b);
 }
 
-static void rows_warn(const struct compliance_profile *p, json_t *warnings)
+void profile_warn(const struct compliance_profile *p, json_t *warnings)
 {
     for (unsigned i = 0; i < p->n_rows && warnings != NULL; i++) {
         const struct profile_row *row = &p->rows[i];
@@ -148,7 +148,7 @@ int compliance_profile_put(struct compliance_config *c, const char *name, const 
         return -1;
     }
     profile_merge_rows(&edited);
-    rows_warn(&edited, warnings);
+    profile_warn(&edited, warnings);
     if (add)
         old = config_add_profile(c);
     else
@@ -167,6 +167,78 @@ int compliance_profile_delete(struct compliance_config *c, const char *name, str
     unsigned at = (unsigned)(p - c->profiles);
     profile_clear(&c->profiles[at]);
     array_remove(c->profiles, &c->n_profiles, at, sizeof(*c->profiles));
+    return 0;
+}
+
+/* ---- one row of a profile ---- */
+
+static int profile_to_edit(const struct compliance_config *c, const char *name, struct compliance_profile **out, struct err *err)
+{
+    const struct compliance_profile *p = compliance_profile_find(c, name);
+    if (p == NULL) return err_set(err, ERR_NOT_FOUND, "there is no compliance profile \"%s\"", name);
+    if (p->read_only) return err_set(err, ERR_CONFLICT, "profile \"%s\" is read-only; add one of your own", name);
+    *out = &c->profiles[p - c->profiles];
+    return 0;
+}
+
+static int row_find(const struct compliance_profile *p, const char *event, const char *packet, unsigned *at, struct err *err)
+{
+    int id = event_by_name(event), mask = packet_type_by_name(packet != NULL ? packet : "all");
+    unsigned others = 0;
+    if (id < 0) return err_set(err, ERR_INVALID, "\"%.60s\" is not an event; GET /v1/events lists them", event);
+    if (mask < 0) return err_set(err, ERR_INVALID, "%s: packet type \"%.60s\" is none of iq, message, presence, subscription, all", event, packet);
+    for (unsigned i = 0; i < p->n_rows; i++) {
+        if (p->rows[i].event != (enum event_id)id) continue;
+        *at = i;
+        if (p->rows[i].packets == (unsigned)mask) return 0;
+        others |= p->rows[i].packets;
+    }
+    if (others == 0) return err_set(err, ERR_NOT_FOUND, "profile \"%s\": %s does not stand in it", p->name, event);
+    return err_set(err, ERR_NOT_FOUND, "profile \"%s\": %s stands in it%s, not with packet type %s", p->name, event,
+                   others == PACKET_ALL ? " with packet type all" : " with other packet types", packet_type_name((unsigned)mask));
+}
+
+/* rows: what is to be instead, checked before it takes their place. */
+static int rows_replace(struct compliance_profile *p, struct compliance_profile *take, json_t *warnings, struct err *err)
+{
+    if (profile_check(take, err) != 0) {
+        profile_clear(take);
+        return -1;
+    }
+    profile_merge_rows(take);
+    profile_warn(take, warnings);
+    profile_clear(p);
+    *p = *take;
+    return 0;
+}
+
+int compliance_row_add(struct compliance_config *c, const char *profile, const json_t *row, json_t *warnings, struct err *err)
+{
+    struct compliance_profile *p, edited = {0};
+    struct profile_row added = {0};
+    if (profile_to_edit(c, profile, &p, err) != 0 || row_from_json(row, &added, true, err) != 0) return -1;
+    profile_copy(&edited, p);
+    profile_add_row(&edited, &added);
+    return rows_replace(p, &edited, warnings, err);
+}
+
+int compliance_row_change(struct compliance_config *c, const char *profile, const char *event, const char *packet, const json_t *fields, json_t *warnings, struct err *err)
+{
+    unsigned at;
+    struct compliance_profile *p, edited = {0};
+    if (profile_to_edit(c, profile, &p, err) != 0 || row_find(p, event, packet, &at, err) != 0) return -1;
+    profile_copy(&edited, p);
+    if (row_from_json(fields, &edited.rows[at], false, err) == 0) return rows_replace(p, &edited, warnings, err);
+    profile_clear(&edited);
+    return -1;
+}
+
+int compliance_row_delete(struct compliance_config *c, const char *profile, const char *event, const char *packet, struct err *err)
+{
+    unsigned at;
+    struct compliance_profile *p;
+    if (profile_to_edit(c, profile, &p, err) != 0 || row_find(p, event, packet, &at, err) != 0) return -1;
+    array_remove(p->rows, &p->n_rows, at, sizeof(*p->rows));
     return 0;
 }
 
@@ -194,11 +266,11 @@ static unsigned assignment_at(const struct compliance_config *c, const char *nod
     return i;
 }
 
-static int assignment_change(struct compliance_config *c, const struct compliance_assignment *old, const char *profile, struct err *err)
+int compliance_reassign(struct compliance_config *c, const char *node, const char *server, const char *profile, struct err *err)
 {
-    if (strcmp(old->profile, profile) == 0)
-        return err_set(err, ERR_EXISTS, "server \"%s\" is assigned to node \"%s\" with profile \"%s\" already", old->server, old->node, profile);
-    const char *server = old->server;
+    unsigned at = assignment_at(c, node, server);
+    if (at == c->n_assignments) return err_set(err, ERR_NOT_FOUND, "server \"%s\" is not assigned to node \"%s\"", server, node);
+    if (compliance_profile_find(c, profile) == NULL) return err_set(err, ERR_NOT_FOUND, "there is no compliance profile \"%s\"", profile);
     for (unsigned i = 0; i < c->n_assignments; i++)
         if (strcasecmp(c->assignments[i].server, server) == 0) text_replace(&c->assignments[i].profile, profile);
     return 0;
@@ -227,7 +299,8 @@ int compliance_assign(struct compliance_config *c, const char *node, const char 
     if (s == NULL) return err_set(err, ERR_NOT_FOUND, "there is no compliance server \"%s\"", server);
     if (compliance_profile_find(c, profile) == NULL) return err_set(err, ERR_NOT_FOUND, "there is no compliance profile \"%s\"", profile);
     unsigned at = assignment_at(c, node, server);
-    if (at < c->n_assignments) return assignment_change(c, &c->assignments[at], profile, err);
+    if (at < c->n_assignments)
+        return err_set(err, ERR_EXISTS, "server \"%s\" is assigned to node \"%s\" already, with profile \"%s\"", s->name, c->assignments[at].node, c->assignments[at].profile);
     if (other_profile_refuse(c, server, profile, err) != 0) return -1;
     struct compliance_assignment *a = config_add_assignment(c);
     *a = (struct compliance_assignment){x_strdup(node), x_strdup(s->name), x_strdup(profile), component_name(s->name, node)};

@@ -145,9 +145,10 @@ static const char *const profile_fields[] = {"name", "description", "rows", NULL
 static const char *const stored_profile_fields[] = {"name", "description", "rows", "read_only", NULL};
 static const char *const row_fields[] = {"event", "packet", "handling", "fire_and_forget", NULL};
 
-static int row_from_json(const json_t *o, struct profile_row *row, struct err *err)
+int row_from_json(const json_t *o, struct profile_row *row, bool add, struct err *err)
 {
-    const char *event = NULL, *packet = "all", *handling = NULL;
+    const char *event = add ? NULL : event_catalogue[row->event].name, *packet = add ? "all" : packet_type_name(row->packets);
+    const char *handling = add ? NULL : row->bounce ? "bounce" : "pass";
     if (fields_check("profile's row", o, row_fields, "event, packet, handling and fire_and_forget", err) != 0) return -1;
     if (text_field(o, "event", &event, err) != 0 || text_field(o, "packet", &packet, err) != 0) return -1;
     if (text_field(o, "handling", &handling, err) != 0 || bool_field(o, "fire_and_forget", &row->fire_and_forget, err) != 0) return -1;
@@ -173,7 +174,7 @@ static int rows_from_json(struct compliance_profile *p, const json_t *rows, stru
     p->n_rows = 0;
     json_array_foreach (rows, i, o) {
         struct profile_row row = {0};
-        if (row_from_json(o, &row, err) != 0) return -1;
+        if (row_from_json(o, &row, true, err) != 0) return -1;
         profile_add_row(p, &row);
     }
     return 0;
@@ -195,11 +196,17 @@ json_t *row_json(const struct profile_row *row)
     return o;
 }
 
-static json_t *profile_json(const struct compliance_profile *p)
+/* stored: without what is only told. */
+static json_t *profile_json(const struct compliance_profile *p, bool stored)
 {
     json_t *rows = json_array();
     for (unsigned i = 0; i < p->n_rows; i++) json_array_append_new(rows, row_json(&p->rows[i]));
-    return json_pack("{s:s, s:s, s:b, s:o}", "name", p->name, "description", or_empty(p->description), "read_only", (int)p->read_only, "rows", rows);
+    json_t *o = json_pack("{s:s, s:s, s:b, s:o}", "name", p->name, "description", or_empty(p->description), "read_only", (int)p->read_only, "rows", rows);
+    if (stored) return o;
+    json_t *warnings = json_array();
+    profile_warn(p, warnings);
+    json_object_set_new(o, "warnings", warnings);
+    return o;
 }
 
 /* ---- the document ---- */
@@ -208,7 +215,7 @@ json_t *compliance_config_json(const struct compliance_config *c, bool with_pass
 {
     json_t *servers = json_array(), *profiles = json_array(), *assignments = json_array();
     for (unsigned i = 0; i < c->n_servers; i++) json_array_append_new(servers, server_json(&c->servers[i], with_passwords));
-    for (unsigned i = 0; i < c->n_profiles; i++) json_array_append_new(profiles, profile_json(&c->profiles[i]));
+    for (unsigned i = 0; i < c->n_profiles; i++) json_array_append_new(profiles, profile_json(&c->profiles[i], with_passwords));
     for (unsigned i = 0; i < c->n_assignments; i++) {
         const struct compliance_assignment *a = &c->assignments[i];
         json_array_append_new(assignments, json_pack("{s:s, s:s, s:s, s:s}", "node", a->node, "server", a->server, "profile", a->profile, "component", a->component));

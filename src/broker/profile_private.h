@@ -9,6 +9,7 @@ struct compliance_profile *config_add_profile(struct compliance_config *c);
 struct compliance_assignment *config_add_assignment(struct compliance_config *c);
 void profile_add_row(struct compliance_profile *p, const struct profile_row *row);
 void profile_make_system(struct compliance_profile *p); /* name, description, rows, read_only; p is zeroed */
+void profile_copy(struct compliance_profile *to, const struct compliance_profile *from);
 void profile_clear(struct compliance_profile *p); /* frees what it holds and zeroes it */
 void server_clear(struct compliance_server *s);
 void server_copy(struct compliance_server *to, const struct compliance_server *from);
@@ -21,6 +22,9 @@ char *component_name(const char *server, const char *node); /* malloc'ed */
 /* profile_json.c: the fields given replace those of s or p; `name` among them is put into *name (borrowed from json; NULL: absent). */
 must_check int server_from_json(struct compliance_server *s, const json_t *fields, const char **name, struct err *err);
 must_check int profile_from_json(struct compliance_profile *p, const json_t *fields, const char **name, struct err *err);
+/* add: what is absent takes its default; else it stays. */
+must_check int row_from_json(const json_t *o, struct profile_row *row, bool add, struct err *err);
+void profile_warn(const struct compliance_profile *p, json_t *warnings); /* profile_edit.c: what is allowed but seldom meant; NULL is a no-op */
 json_t *row_json(const struct profile_row *row);
 
 #endif

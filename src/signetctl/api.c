@@ -13,6 +13,7 @@ static struct {
     CURL *curl;
     char *socket_path;
     long wait_seconds;
+    bool warned; /* of what the next answer warns of */
     char problem[CURL_ERROR_SIZE];
 } api;
 
@@ -141,8 +142,11 @@ static enum outcome refused(const json_t *answer, long status, struct err *err)
     return fail(OUTCOME_REFUSED, err, "signetd refused it with HTTP status %ld and did not say why", status);
 }
 
+void api_warned(void) { api.warned = true; }
+
 static void print_warnings(const json_t *answer)
 {
+    if (api.warned) return;
     size_t i;
     json_t *warning;
     json_array_foreach (json_object_get(answer, "warnings"), i, warning)

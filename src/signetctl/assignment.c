@@ -77,6 +77,22 @@ enum outcome assignment_add(const struct invocation *in, struct err *err)
     return rc;
 }
 
+enum outcome assignment_set(const struct invocation *in, struct err *err)
+{
+    char *node = NULL;
+    const char *profile = in->values[SWITCH_PROFILE];
+    if (profile == NULL) return fail(OUTCOME_USAGE, err, "--profile says which compliance profile it is to have");
+    json_t *body = json_pack("{s:s}", "profile", profile);
+    if (body == NULL) return fail(OUTCOME_USAGE, err, "--profile is not UTF-8 text");
+    enum outcome rc = node_meant(in, &node, err);
+    if (rc == OUTCOME_OK)
+        rc = compliance_change(in, "PATCH", api_path("/v1/compliance/assignments/", node, "/", in->args[0], NULL), body, "has another profile", err);
+    else
+        json_decref(body);
+    free(node);
+    return rc;
+}
+
 enum outcome assignment_delete(const struct invocation *in, struct err *err)
 {
     char *node = NULL;

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum outcome compliance_get(const char *member, json_t **answer, json_t **list, struct err *err)
 {
@@ -47,13 +48,43 @@ enum outcome compliance_change(const struct invocation *in, const char *method, 
     return rc;
 }
 
+enum outcome compliance_rename(const struct invocation *in, const char *path, struct err *err)
+{
+    json_t *body = json_pack("{s:s}", "name", in->args[1]);
+    if (body == NULL) return fail(OUTCOME_USAGE, err, "the name is not UTF-8 text");
+    struct buf did = {0};
+    buf_addf(&did, "renamed %s", in->args[1]);
+    enum outcome rc = compliance_change(in, "PATCH", api_path(path, in->args[0], NULL), body, buf_cstr(&did), err);
+    buf_free(&did);
+    return rc;
+}
+
+enum outcome compliance_change_warned(const struct invocation *in, const char *method, char *take_path, json_t *take, const char *did, struct err *err)
+{
+    json_t *answer = NULL;
+    enum outcome rc = OUTCOME_OK;
+    if ((in->given & OPT_YES) == 0 && isatty(STDIN_FILENO)) {
+        struct buf path = {0};
+        buf_addf(&path, "%s?check=yes", take_path);
+        rc = api_call(method, buf_cstr(&path), json_deep_copy(take), &answer, err);
+        buf_free(&path);
+        api_warned();
+    }
+    if (rc == OUTCOME_OK && json_array_size(json_object_get(answer, "warnings")) > 0) rc = confirm(in, "Is that meant?", err);
+    json_decref(answer);
+    if (rc == OUTCOME_OK) return compliance_change(in, method, take_path, take, did, err);
+    free(take_path);
+    json_decref(take);
+    return rc;
+}
+
 static void print_links(const json_t *answer)
 {
     json_t *link;
     size_t i;
-    static const char *const numbers[] = {"events", "answers", "timeouts", "invalid", "outstanding", "queued"};
-    struct table t = {.columns = 12, .head = {"COMPONENT", "SERVER", "PROFILE", "DIRECTION", "STATE", "SINCE",
-                                              "EVENTS", "ANSWERS", "TIMEOUTS", "INVALID", "WAITING", "QUEUED"}};
+    static const char *const numbers[] = {"events", "answers", "timeouts", "invalid"};
+    struct table t = {.columns = 13, .head = {"COMPONENT", "SERVER", "PROFILE", "DIRECTION", "STATE", "SINCE",
+                                              "EVENTS", "ANSWERS", "TIMEOUTS", "INVALID", "WAITING", "QUEUED", "BYTES"}};
     json_array_foreach (json_object_get(answer, "links"), i, link) {
         table_add(&t, json_text(link, "component"));
         table_add(&t, json_text(link, "server"));
@@ -61,7 +92,11 @@ static void print_links(const json_t *answer)
         table_add(&t, json_text(link, "direction"));
         table_add(&t, json_text(link, "state"));
         table_add(&t, json_text(link, "since"));
-        for (unsigned n = 0; n < sizeof(numbers) / sizeof(numbers[0]); n++) table_addf(&t, "%lld", json_number(link, numbers[n]));
+        const json_t *bounds = json_object_get(link, "limits");
+        for (unsigned n = 0; n < 4; n++) table_addf(&t, "%lld", json_number(link, numbers[n]));
+        table_addf(&t, "%lld of %lld", json_number(link, "outstanding"), json_number(bounds, "outstanding"));
+        table_addf(&t, "%lld", json_number(link, "queued"));
+        table_addf(&t, "%lld of %lld", json_number(link, "queued_bytes"), json_number(bounds, "queued_bytes"));
     }
     table_print(&t);
     struct table errors = {0};

@@ -11,5 +11,9 @@ must_check enum outcome compliance_call(const struct invocation *in, const char 
 /* A change without more to tell than what was done. take: the body, or NULL. */
 must_check enum outcome compliance_change(const struct invocation *in, const char *method, char *take_path, json_t *take, const char *did,
                                           struct err *err);
+/* PATCH of the second argument as the name of what is at path and the first. */
+must_check enum outcome compliance_rename(const struct invocation *in, const char *path, struct err *err);
+/* A change of a profile, or a profile more. When somebody sits at the terminal and there is something to warn of, it is asked first whether it is meant. */
+must_check enum outcome compliance_change_warned(const struct invocation *in, const char *method, char *take_path, json_t *take, const char *did, struct err *err);
 
 #endif

@@ -56,6 +56,7 @@ void api_stop(void);
 char *api_path(const char *literal, ...) __attribute__((sentinel));
 /* take: the body, NULL for none; its texts are wiped. *out (unless NULL): a new reference to an object; the answer's "warnings" have been printed. */
 must_check enum outcome api_call(const char *method, const char *path, json_t *take, json_t **out, struct err *err);
+void api_warned(void); /* the warnings of the answers to come have been printed already */
 /* GET, then the answer as JSON when --json is given, else what print makes of it. take_path: from malloc; freed. */
 must_check enum outcome api_show(const struct invocation *in, char *take_path, void (*print)(const json_t *answer), struct err *err);
 must_check enum outcome api_text(const char *path, struct buf *out, struct err *err); /* GET of what is not JSON */

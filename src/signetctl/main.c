@@ -137,10 +137,10 @@ static void print_overview(FILE *out, const struct invocation *in)
         if (!begins_with(&commands[i], in, in->n_words)) continue;
         struct buf line = {0};
         add_line(&line, &commands[i], true);
-        fprintf(out, "  %-39s ", buf_cstr(&line));
+        fprintf(out, "  %-42s ", buf_cstr(&line));
         const char *stop = strstr(commands[i].help, ". ");
         char *first = stop != NULL ? str_dup((struct str){commands[i].help, (size_t)(stop - commands[i].help) + 1}) : x_strdup(commands[i].help);
-        print_filled(out, first, 42);
+        print_filled(out, first, 45);
         free(first);
         buf_free(&line);
     }
@@ -213,17 +213,19 @@ static enum outcome unknown_command(const struct invocation *in, struct err *err
         return fail(OUTCOME_USAGE, err, "there is no command '%.64s'; see signetctl --help", in->words[0]);
     }
     size_t skip = said.len + 1;
-    const char *last = "";
+    struct buf last = {0};
     for (unsigned i = 0; i < COMMANDS; i++) {
         if (!begins_with(&commands[i], in, known)) continue;
         struct buf line = {0};
         add_line(&line, &commands[i], false);
         const char *rest = buf_cstr(&line) + skip;
         size_t n = strcspn(rest, " ");
-        if (strlen(last) < n || strncmp(last, rest, n) != 0) buf_addf(&has, "%s%.*s", has.len > 0 ? ", " : "", (int)n, rest);
-        last = *commands[i].verb != '\0' && strchr(rest, ' ') == NULL ? commands[i].verb : strrchr(commands[i].noun, ' ') + 1;
+        if (n != last.len || memcmp(buf_cstr(&last), rest, n) != 0) buf_addf(&has, "%s%.*s", has.len > 0 ? ", " : "", (int)n, rest);
+        buf_free(&last);
+        buf_add(&last, rest, n);
         buf_free(&line);
     }
+    buf_free(&last);
     enum outcome rc = known == in->n_words ? fail(OUTCOME_USAGE, err, "'%s' needs one of: %s", buf_cstr(&said), buf_cstr(&has))
                                            : fail(OUTCOME_USAGE, err, "'%s' has no '%.64s'; it has: %s", buf_cstr(&said), in->words[known],
                                                   buf_cstr(&has));

@@ -3,6 +3,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+static const struct {
+    enum switch_id id;
+    const char *field, *name;
+} limits[] = {{SWITCH_LINK_OUTSTANDING, "link_outstanding", "events outstanding"}, {SWITCH_LINK_QUEUE_BYTES, "link_queue_bytes", "bytes queued"},
+              {SWITCH_ANSWER_BYTES, "answer_bytes", "bytes of an answer"}};
+enum { LIMITS = sizeof(limits) / sizeof(limits[0]) };
+
 static bool is_on(const json_t *server) { return json_is_true(json_object_get(server, "tls")); }
 
 static void print_servers(const json_t *answer)
@@ -43,6 +50,30 @@ static void show_assignments(struct table *t, json_t *assignments, const char *n
     if (first) table_fact(t, "assigned", "nowhere");
 }
 
+static void show_tls(struct table *t, const json_t *server, bool connects)
+{
+    const char *ca = json_text(server, "tls_ca"), *name = json_text(server, "tls_name"), *cert = json_text(server, "tls_cert");
+    table_fact(t, "TLS", is_on(server) ? "on" : "off");
+    if (!is_on(server)) return;
+    table_fact(t, "TLS authorities", *ca != '\0' ? ca : connects ? "the system's" : "none: no certificate is asked for");
+    table_fact(t, "TLS name", *name != '\0' ? name : connects ? json_text(server, "host") : "any");
+    if (connects) table_fact(t, "TLS certificate", *cert != '\0' ? cert : "none is shown");
+    if (connects && *cert != '\0') table_fact(t, "TLS key", json_text(server, "tls_key"));
+}
+
+static void show_limits(struct table *t, const json_t *server)
+{
+    for (unsigned i = 0; i < LIMITS; i++) {
+        struct buf line = {0};
+        if (json_number(server, limits[i].field) != 0)
+            buf_addf(&line, "%lld", json_number(server, limits[i].field));
+        else
+            buf_addf(&line, "as broker.%s says", limits[i].field);
+        table_fact(t, limits[i].name, buf_cstr(&line));
+        buf_free(&line);
+    }
+}
+
 static void show_server(const json_t *server, json_t *assignments)
 {
     struct table t = {0};
@@ -54,9 +85,9 @@ static void show_server(const json_t *server, json_t *assignments)
     table_fact(&t, "direction", json_text(server, "direction"));
     table_fact(&t, "host", connects ? json_text(server, "host") : "");
     table_fact(&t, "port", connects ? port : "");
-    table_fact(&t, "TLS", is_on(server) ? "on" : "off");
-    if (is_on(server)) table_fact(&t, "TLS authorities", *json_text(server, "tls_ca") != '\0' ? json_text(server, "tls_ca") : "the system's");
+    show_tls(&t, server, connects);
     table_fact(&t, "password", json_is_true(json_object_get(server, "password_set")) ? "set" : "not set");
+    show_limits(&t, server);
     show_assignments(&t, assignments, json_text(server, "name"));
     table_print(&t);
 }
@@ -80,13 +111,33 @@ enum outcome server_show(const struct invocation *in, struct err *err)
     return rc;
 }
 
+static int number_field(json_t *fields, const char *field, const char *text, long long min, long long max)
+{
+    char *end;
+    long long n = strtoll(text, &end, 10);
+    if (*text < '0' || *text > '9' || *end != '\0' || n < min || n > max) return -1;
+    return json_object_set_new(fields, field, json_integer(n));
+}
+
+/* Their bounds are signetd's to know. */
+static enum outcome limit_fields(const struct invocation *in, json_t *fields, struct err *err)
+{
+    for (unsigned i = 0; i < LIMITS; i++) {
+        const char *value = in->values[limits[i].id];
+        if (value != NULL && number_field(fields, limits[i].field, value, 0, INT64_MAX) != 0)
+            return fail(OUTCOME_USAGE, err, "the limit of %s is a number, not '%.64s'", limits[i].name, value);
+    }
+    return OUTCOME_OK;
+}
+
 /* The fields that options named, and the password. */
 static enum outcome server_fields(const struct invocation *in, bool add, json_t *fields, struct err *err)
 {
     static const struct {
         enum switch_id id;
         const char *field;
-    } texts[] = {{SWITCH_HOST, "host"}, {SWITCH_DIRECTION, "direction"}, {SWITCH_DESCRIPTION, "description"}, {SWITCH_TLS_CA, "tls_ca"}};
+    } texts[] = {{SWITCH_HOST, "host"}, {SWITCH_DIRECTION, "direction"}, {SWITCH_DESCRIPTION, "description"}, {SWITCH_TLS_CA, "tls_ca"},
+                 {SWITCH_TLS_NAME, "tls_name"}, {SWITCH_TLS_CERT, "tls_cert"}, {SWITCH_TLS_KEY, "tls_key"}};
     for (unsigned i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
         const char *value = in->values[texts[i].id];
         if (value != NULL && json_object_set_new(fields, texts[i].field, json_string(value)) != 0)
@@ -97,13 +148,8 @@ static enum outcome server_fields(const struct invocation *in, bool add, json_t 
         return fail(OUTCOME_USAGE, err, "--direction is connect or accept, not '%.64s'", direction);
     if (tls != NULL && strcmp(tls, "on") != 0 && strcmp(tls, "off") != 0) return fail(OUTCOME_USAGE, err, "--tls is on or off, not '%.64s'", tls);
     if (tls != NULL) json_object_set_new(fields, "tls", json_boolean(strcmp(tls, "on") == 0));
-    if (port != NULL) {
-        char *end;
-        long n = strtol(port, &end, 10);
-        if (*port < '0' || *port > '9' || *end != '\0' || n < 1 || n > 65535)
-            return fail(OUTCOME_USAGE, err, "--port is a number from 1 to 65535, not '%.64s'", port);
-        json_object_set_new(fields, "port", json_integer(n));
-    }
+    if (port != NULL && number_field(fields, "port", port, 1, 65535) != 0) return fail(OUTCOME_USAGE, err, "--port is a number from 1 to 65535, not '%.64s'", port);
+    if (limit_fields(in, fields, err) != OUTCOME_OK) return OUTCOME_USAGE;
     if (!add && (in->given & (OPT_PASSWORD_FILE | OPT_PASSWORD_STDIN | OPT_PASSWORD_ASK)) == 0) return OUTCOME_OK;
     struct buf what = {0};
     char *password = NULL;
@@ -134,6 +180,8 @@ static enum outcome put(const struct invocation *in, bool add, struct err *err)
 
 enum outcome server_add(const struct invocation *in, struct err *err) { return put(in, true, err); }
 enum outcome server_set(const struct invocation *in, struct err *err) { return put(in, false, err); }
+
+enum outcome server_rename(const struct invocation *in, struct err *err) { return compliance_rename(in, "/v1/compliance/servers/", err); }
 
 enum outcome server_delete(const struct invocation *in, struct err *err)
 {

@@ -42,7 +42,7 @@ static struct compliance_config *example(void)
     return c;
 }
 
-enum edit { SERVER_ADD, SERVER_UPDATE, PROFILE_ADD, PROFILE_UPDATE, EDITS };
+enum edit { SERVER_ADD, SERVER_UPDATE, PROFILE_ADD, PROFILE_UPDATE, ROW_ADD, ROW_CHANGE, EDITS };
 
 static int apply(struct compliance_config *c, enum edit edit, const json_t *fields, struct err *err)
 {
@@ -55,6 +55,8 @@ static int apply(struct compliance_config *c, enum edit edit, const json_t *fiel
     case SERVER_UPDATE: rc = compliance_server_put(c, "wall", fields, false, err); break;
     case PROFILE_ADD: rc = compliance_profile_put(c, name, fields, true, warnings, err); break;
     case PROFILE_UPDATE: rc = compliance_profile_put(c, "Wall", fields, false, warnings, err); break;
+    case ROW_ADD: rc = compliance_row_add(c, "Wall", fields, warnings, err); break;
+    case ROW_CHANGE: rc = compliance_row_change(c, "Wall", "es_IN", "message", fields, warnings, err); break;
     case EDITS: break;
     }
     json_decref(warnings);

@@ -168,7 +168,10 @@ static void test_assignments(void **state)
     assert_int_equal(compliance_assign(c, "n2.cisco.com", "gwydlvm131", SYSTEM_PROFILE, &err), 0);
     refused(compliance_assign(c, "n2-cisco.com", "gwydlvm131", SYSTEM_PROFILE, &err), ERR_CONFLICT, "component name");
     assert_int_equal(c->n_assignments, 2);
-    assert_int_equal(compliance_assign(c, "n2.cisco.com", "gwydlvm131", "Wall", &err), 0); /* changes the server's profile everywhere */
+    refused(compliance_assign(c, "n2.cisco.com", "gwydlvm131", "Wall", &err), ERR_EXISTS, "already");
+    refused(compliance_reassign(c, "n3.cisco.com", "gwydlvm131", "Wall", &err), ERR_NOT_FOUND, "not assigned");
+    refused(compliance_reassign(c, "n2.cisco.com", "gwydlvm131", "None", &err), ERR_NOT_FOUND, "None");
+    assert_int_equal(compliance_reassign(c, "n2.cisco.com", "gwydlvm131", "Wall", &err), 0); /* changes the server's profile everywhere */
     assert_string_equal(c->assignments[0].profile, "Wall");
     assert_string_equal(c->assignments[1].profile, "Wall");
     assert_int_equal(compliance_assign(c, "n2.cisco.com", "second", "Wall", &err), 0); /* a profile may have many servers */
@@ -183,6 +186,89 @@ static void test_assignments(void **state)
     refused(compliance_unassign(c, "n2.cisco.com", "second", &err), ERR_NOT_FOUND, "not assigned");
     assert_int_equal(put_profile(c, "Wall", "{\"name\": \"Moat\"}", false, NULL), 0);
     assert_non_null(compliance_profile_find(c, "Moat"));
+    compliance_config_free(c);
+}
+
+/* What a server's row says of TLS and limits. Absent fields keep their values, "" and null take them away, 0 is the node's default. */
+static void test_server_extras(void **state)
+{
+    (void)state;
+    struct compliance_config *c = compliance_config_new();
+    assert_int_equal(put_server(c, "w", one_server, true), 0);
+    static const struct {
+        const char *fields, *says;
+    } wrong[] = {
+        {"{\"tls_cert\": \"/c.pem\"}", "tls_key is missing"},
+        {"{\"tls_key\": \"/k.pem\"}", "tls_cert is missing"},
+        {"{\"direction\": \"accept\", \"tls_cert\": \"/c\", \"tls_key\": \"/k\"}", "direction connect"},
+        {"{\"direction\": \"accept\", \"tls_name\": \"a\"}", "needs tls_ca"},
+        {"{\"tls_name\": \"a b\"}", "host name or IP address"},
+        {"{\"tls_name\": 1}", "must be a string"},
+        {"{\"link_outstanding\": -1}", "must be a number"},
+        {"{\"link_outstanding\": 1000001}", "from 1 to 1000000"},
+        {"{\"link_outstanding\": \"5\"}", "must be a number"},
+        {"{\"link_queue_bytes\": 65535}", "from 65536 to 4294967296"},
+        {"{\"answer_bytes\": 1023}", "from 1024 to 67108864"},
+        {"{\"answer_bytes\": 1.5}", "must be a number"},
+    };
+    for (unsigned i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) refused(put_server(c, "w", wrong[i].fields, false), ERR_INVALID, wrong[i].says);
+    assert_int_equal(put_server(c, "w", "{\"tls\": true, \"tls_name\": \"2001:db8::1\", \"tls_cert\": \"/c\", \"tls_key\": \"/k\", \"link_outstanding\": 7}", false), 0);
+    assert_int_equal(put_server(c, "w", "{\"link_queue_bytes\": 4294967296, \"answer_bytes\": 1024, \"tls_name\": \"wall.example.com\"}", false), 0);
+    const struct compliance_server *w = compliance_server_find(c, "w");
+    assert_string_equal(w->tls_name, "wall.example.com");
+    assert_string_equal(w->tls_cert, "/c");
+    assert_string_equal(w->tls_key, "/k");
+    assert_int_equal(w->link_outstanding, 7);
+    assert_true(w->link_queue_bytes == 4294967296 && w->answer_bytes == 1024);
+    assert_string_equal(w->password, "secret");
+    struct compliance_config *copy = compliance_config_copy(c);
+    assert_string_equal(compliance_server_find(copy, "w")->tls_key, "/k");
+    compliance_config_free(copy);
+    assert_int_equal(put_server(c, "w", "{\"tls_name\": \"\", \"tls_cert\": null, \"tls_key\": \"\", \"link_outstanding\": 0, \"answer_bytes\": null}", false), 0);
+    w = compliance_server_find(c, "w");
+    assert_true(w->tls_name == NULL && w->tls_cert == NULL && w->tls_key == NULL && w->link_outstanding == 0 && w->answer_bytes == 0);
+    assert_true(w->link_queue_bytes == 4294967296);
+    compliance_config_free(c);
+}
+
+/* One row is added, changed, taken away, and the others stay. */
+static void test_rows(void **state)
+{
+    (void)state;
+    struct compliance_config *c = compliance_config_new();
+    json_t *in_iq = fields(ROW("es_IN", "iq", "pass")), *in_all = fields(ROW("es_IN", "all", "pass")), *leave = fields("{\"event\": \"onLeave\", \"handling\": \"pass\"}");
+    json_t *forget = fields("{\"fire_and_forget\": true}"), *bounce = fields("{\"handling\": \"bounce\"}"), *to_all = fields("{\"packet\": \"all\"}");
+    json_t *warnings = json_array();
+    assert_int_equal(put_profile(c, "Wall", "{\"rows\": [" ROW("es_IN", "message", "bounce") "]}", true, NULL), 0);
+    assert_int_equal(compliance_row_add(c, "Wall", in_iq, NULL, &err), 0);
+    assert_int_equal(compliance_row_add(c, "Wall", leave, NULL, &err), 0);
+    refused(compliance_row_add(c, "Wall", in_iq, NULL, &err), ERR_INVALID, "twice");
+    refused(compliance_row_add(c, "Wall", in_all, NULL, &err), ERR_INVALID, "includes all other");
+    refused(compliance_row_add(c, "Wall", leave, NULL, &err), ERR_INVALID, "twice");
+    refused(compliance_row_add(c, SYSTEM_PROFILE, in_iq, NULL, &err), ERR_CONFLICT, "read-only");
+    refused(compliance_row_add(c, "None", in_iq, NULL, &err), ERR_NOT_FOUND, "None");
+    refused(compliance_row_change(c, "Wall", "es_IN", "message", to_all, NULL, &err), ERR_INVALID, "includes all other");
+    assert_int_equal(compliance_row_change(c, "Wall", "es_IN", "message", forget, warnings, &err), 0);
+    assert_int_equal(json_array_size(warnings), 1); /* bounce and forget */
+    const struct compliance_profile *p = compliance_profile_find(c, "Wall");
+    assert_int_equal(p->n_rows, 3);
+    assert_true(p->rows[0].bounce && p->rows[0].fire_and_forget && !p->rows[1].fire_and_forget);
+    assert_int_equal(compliance_row_change(c, "Wall", "onLeave", "all", bounce, NULL, &err), 0);
+    assert_true(compliance_profile_find(c, "Wall")->rows[2].bounce);
+    refused(compliance_row_delete(c, "Wall", "es_OUT", "all", &err), ERR_NOT_FOUND, "does not stand in it");
+    refused(compliance_row_delete(c, "Wall", "es_IN", "presence", &err), ERR_NOT_FOUND, "other packet types");
+    refused(compliance_row_delete(c, "Wall", "es_in", "all", &err), ERR_INVALID, "not an event");
+    refused(compliance_row_delete(c, "Wall", "es_IN", "all of it", &err), ERR_INVALID, "packet type");
+    refused(compliance_row_delete(c, SYSTEM_PROFILE, "es_IN", "message", &err), ERR_CONFLICT, "read-only");
+    assert_int_equal(compliance_row_delete(c, "Wall", "es_IN", "message", &err), 0);
+    assert_int_equal(compliance_row_delete(c, "Wall", "onLeave", NULL, &err), 0);
+    assert_int_equal(compliance_row_change(c, "Wall", "es_IN", "iq", to_all, NULL, &err), 0);
+    p = compliance_profile_find(c, "Wall");
+    assert_int_equal(p->n_rows, 1);
+    assert_true(p->rows[0].event == EVENT_es_IN && p->rows[0].packets == PACKET_ALL && !p->rows[0].bounce);
+    refused(compliance_row_delete(c, "Wall", "es_IN", "iq", &err), ERR_NOT_FOUND, "with packet type all");
+    json_t *all[] = {in_iq, in_all, leave, forget, bounce, to_all, warnings};
+    for (unsigned i = 0; i < sizeof(all) / sizeof(all[0]); i++) json_decref(all[i]);
     compliance_config_free(c);
 }
 
@@ -293,6 +379,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_system_profile), cmocka_unit_test(test_servers),     cmocka_unit_test(test_profiles),
+        cmocka_unit_test(test_server_extras),  cmocka_unit_test(test_rows),
         cmocka_unit_test(test_assignments),    cmocka_unit_test(test_json),        cmocka_unit_test(test_json_refused),
         cmocka_unit_test(test_diff),
     };
