@@ -219,6 +219,7 @@ static void link_return_all(struct link *l)
 void link_set_limits(struct link *l, const struct link_limits *limits)
 {
     l->limits = *limits;
+    pace_bound(&l->pace, limits->outstanding);
     link_pump(l);
 }
 

@@ -16,6 +16,13 @@ void pace_init(struct pace *p, uint32_t most, uint64_t answer_ms)
     *p = (struct pace){.most = most, .limit = most < FIRST ? most : FIRST, .patience_ms = answer_ms / 4};
 }
 
+void pace_bound(struct pace *p, uint32_t most)
+{
+    uint32_t first = most < FIRST ? most : FIRST;
+    if (p->limit > most || (p->limit == p->most && p->limit < first)) p->limit = p->limit > most ? most : first;
+    p->most = most;
+}
+
 uint32_t pace_backlog(const struct pace *p, uint64_t newest, uint32_t held)
 {
     uint64_t behind = newest > p->front ? newest - p->front : 0;

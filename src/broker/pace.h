@@ -14,6 +14,7 @@ struct pace {
     uint32_t answers;
 };
 void pace_init(struct pace *p, uint32_t most, uint64_t answer_ms); /* answer_ms: the time an answer may take */
+void pace_bound(struct pace *p, uint32_t most); /* another `most`. What it kept down begins anew, what the server kept down stays */
 /* The event of this number was answered, waited_ms after it was given to the link. newest: the number given last; held: events not answered. */
 void pace_answered(struct pace *p, uint64_t number, uint64_t waited_ms, uint64_t newest, uint32_t held, uint64_t now_ms);
 /* How many events are in the server's way: of those held, the ones given since what it has answered. One it lets lie while it answers later ones is in

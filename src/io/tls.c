@@ -127,7 +127,10 @@ static int load_pair(SSL_CTX *ctx, const char *cert_path, const char *key_path, 
         return err_set(err, ERR_INVALID, "cannot use the certificate %s: %s; a PEM file with it and its chain would be right", cert_path, text);
     }
     if (SSL_CTX_use_PrivateKey_file(ctx, key_path, SSL_FILETYPE_PEM) != 1) {
+        unsigned long code = ERR_peek_error();
+        bool other = ERR_GET_LIB(code) == ERR_LIB_X509 && (ERR_GET_REASON(code) == X509_R_KEY_VALUES_MISMATCH || ERR_GET_REASON(code) == X509_R_KEY_TYPE_MISMATCH);
         tls_error_text(NULL, text, sizeof text);
+        if (other) return err_set(err, ERR_INVALID, "the private key %s is not the one of the certificate %s", key_path, cert_path);
         return err_set(err, ERR_INVALID, "cannot use the private key %s: %s; the PEM key of %s, without a pass phrase, would be right", key_path, text,
                        cert_path);
     }
