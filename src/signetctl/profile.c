@@ -42,7 +42,8 @@ static void show_profile(const json_t *profile)
 {
     size_t i;
     json_t *row, *warning;
-    struct table facts = {0}, t = {.columns = 5, .head = {"EVENT", "PACKET", "HANDLING", "FIRE AND FORGET", "WARNING"}};
+    bool warned = json_array_size(json_object_get(profile, "warnings")) > 0;
+    struct table facts = {0}, t = {.columns = warned ? 5 : 4, .head = {"EVENT", "PACKET", "HANDLING", "FIRE AND FORGET", warned ? "WARNING" : NULL}};
     table_fact(&facts, "name", json_text(profile, "name"));
     table_fact(&facts, "description", json_text(profile, "description"));
     table_fact(&facts, "changeable", json_is_true(json_object_get(profile, "read_only")) ? "no" : "yes");
@@ -53,7 +54,7 @@ static void show_profile(const json_t *profile)
         table_add(&t, json_text(row, "packet"));
         table_add(&t, json_text(row, "handling"));
         table_add(&t, json_is_true(json_object_get(row, "fire_and_forget")) ? "yes" : "no");
-        table_add(&t, warned_of(profile, row) ? "see below" : "");
+        if (warned) table_add(&t, warned_of(profile, row) ? "see below" : "");
     }
     table_print(&t);
     json_array_foreach (json_object_get(profile, "warnings"), i, warning) printf("%swarning: %s\n", i == 0 ? "\n" : "", json_string_value(warning));
