@@ -283,6 +283,21 @@ def test_delete_asks(fake, closing):
     assert fake.asked == 2 * [("DELETE", "/v1/users/a%40b", None)]
 
 
+def test_rollback_shows_what_it_changes_and_asks(fake, closing):
+    changes = [{"object": "server", "name": "wall", "change": "changed", "field": "port", "old": "7001", "new": "7000"}]
+    fake.answers["GET", "/v1/compliance/diff"] = 200, {"from": 9, "to": 4, "changes": changes}
+    fake.answers["POST", "/v1/compliance/rollback"] = 200, {"version": 10}
+    ask = ("GET", "/v1/compliance/diff?to=4", None)
+    for typed, code in (("no\n", USAGE), ("yes\n", OK)):
+        terminal = closing(Terminal("--socket", fake.path, "compliance", "rollback", "4", "--comment", "a & b"))
+        shown = terminal.until("Type yes to go on: ")
+        assert re.search(r"server +wall +port +7001 +7000", shown) and fake.asked[-1] == ask
+        terminal.type(typed)
+        assert terminal.end() == code
+    # For the version that was shown, and no other.
+    assert fake.asked == [ask, ask, ("POST", "/v1/compliance/rollback?base=9&comment=a%20%26%20b", {"version": 4})]
+
+
 # ---- output ----
 
 def test_tables_align_and_no_name_moves_the_cursor(fake):
