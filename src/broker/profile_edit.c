@@ -102,10 +102,20 @@ static void warn(json_t *warnings, const struct profile_row *row, const char *te
     buf_free(&b);
 }
 
-void profile_warn(const struct compliance_profile *p, json_t *warnings)
+static bool row_known(const struct compliance_profile *p, const struct profile_row *row)
+{
+    for (unsigned i = 0; p != NULL && i < p->n_rows; i++) {
+        const struct profile_row *known = &p->rows[i];
+        if (known->event == row->event && known->packets == row->packets && known->bounce == row->bounce && known->fire_and_forget == row->fire_and_forget) return true;
+    }
+    return false;
+}
+
+void profile_warn(const struct compliance_profile *p, const struct compliance_profile *old, json_t *warnings)
 {
     for (unsigned i = 0; i < p->n_rows && warnings != NULL; i++) {
         const struct profile_row *row = &p->rows[i];
+        if (row_known(old, row)) continue;
         const struct event_row *event = &event_catalogue[row->event];
         if (row->bounce && row->fire_and_forget && event->refusable)
             warn(warnings, row, "bounce together with fire and forget: the event is sent to the compliance server and then discarded");
@@ -148,7 +158,7 @@ int compliance_profile_put(struct compliance_config *c, const char *name, const 
         return -1;
     }
     profile_merge_rows(&edited);
-    profile_warn(&edited, warnings);
+    profile_warn(&edited, old, warnings);
     if (add)
         old = config_add_profile(c);
     else
@@ -206,7 +216,7 @@ static int rows_replace(struct compliance_profile *p, struct compliance_profile 
         return -1;
     }
     profile_merge_rows(take);
-    profile_warn(take, warnings);
+    profile_warn(take, p, warnings);
     profile_clear(p);
     *p = *take;
     return 0;

@@ -204,7 +204,7 @@ static json_t *profile_json(const struct compliance_profile *p, bool stored)
     json_t *o = json_pack("{s:s, s:s, s:b, s:o}", "name", p->name, "description", or_empty(p->description), "read_only", (int)p->read_only, "rows", rows);
     if (stored) return o;
     json_t *warnings = json_array();
-    profile_warn(p, warnings);
+    profile_warn(p, NULL, warnings);
     json_object_set_new(o, "warnings", warnings);
     return o;
 }

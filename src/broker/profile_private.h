@@ -24,7 +24,8 @@ must_check int server_from_json(struct compliance_server *s, const json_t *field
 must_check int profile_from_json(struct compliance_profile *p, const json_t *fields, const char **name, struct err *err);
 /* add: what is absent takes its default; else it stays. */
 must_check int row_from_json(const json_t *o, struct profile_row *row, bool add, struct err *err);
-void profile_warn(const struct compliance_profile *p, json_t *warnings); /* profile_edit.c: what is allowed but seldom meant; NULL is a no-op */
+/* profile_edit.c: what is allowed but seldom meant. Of rows that stand in old alike nothing is said. old, warnings: may be NULL. */
+void profile_warn(const struct compliance_profile *p, const struct compliance_profile *old, json_t *warnings);
 json_t *row_json(const struct profile_row *row);
 
 #endif

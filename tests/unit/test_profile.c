@@ -253,7 +253,8 @@ static void test_rows(void **state)
     const struct compliance_profile *p = compliance_profile_find(c, "Wall");
     assert_int_equal(p->n_rows, 3);
     assert_true(p->rows[0].bounce && p->rows[0].fire_and_forget && !p->rows[1].fire_and_forget);
-    assert_int_equal(compliance_row_change(c, "Wall", "onLeave", "all", bounce, NULL, &err), 0);
+    assert_int_equal(compliance_row_change(c, "Wall", "onLeave", "all", bounce, warnings, &err), 0);
+    assert_int_equal(json_array_size(warnings), 1); /* what was known is not told again */
     assert_true(compliance_profile_find(c, "Wall")->rows[2].bounce);
     refused(compliance_row_delete(c, "Wall", "es_OUT", "all", &err), ERR_NOT_FOUND, "does not stand in it");
     refused(compliance_row_delete(c, "Wall", "es_IN", "presence", &err), ERR_NOT_FOUND, "other packet types");
