@@ -118,8 +118,9 @@ static size_t bytes_of(const struct stanza *s) { return s->inner.n + STANZA_BYTE
 
 unsigned brake_count(const struct stanza *s)
 {
-    uint32_t to = router_domain_served(s->to.domain) ? router_owner(&s->to) : worker_id();
-    if (to == worker_id() || s->origin == 0) return 0;
+    if (worker_count() == 1 || s->origin == 0 || !router_domain_served(s->to.domain)) return 0;
+    uint32_t to = router_owner(&s->to);
+    if (to == worker_id()) return 0;
     intake_hand(on_the_way[to], bytes_of(s));
     intake_check(on_the_way[to], s->origin, false);
     return PARCEL_COUNTED;
