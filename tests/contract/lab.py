@@ -68,7 +68,9 @@ def oddly_refusing(event):
 # name: (script, Handling, Fire and Forget, outcome). Script None: the driver's own change of the stanza.
 ANSWERS = {
     "pass": (passed, "bounce", False, Outcome("pass")),
+    "pass-pass": (passed, "pass", False, Outcome("pass")),
     "pass-stanza": (None, "bounce", False, Outcome("changed")),
+    "pass-stanza-pass": (None, "pass", False, Outcome("changed")),
     "handle": (handled, "bounce", False, Outcome("handle")),
     "handle-pass": (handled, "pass", False, Outcome("handle")),
     "error-bounce": (refusing, "bounce", False, Outcome("refuse", "policy-violation", "Not this way.")),
@@ -91,7 +93,7 @@ def expected(event, answer):
     """The outcome, with the exceptions of the catalogue: what only passes ignores a stanza; what can't be refused isn't."""
     outcome = ANSWERS[answer][3]
     row = CATALOGUE[event]
-    if row["answers"] == "PASS" and answer in ("pass-stanza", "readdressed-bounce", "readdressed-pass", "retyped-bounce", "retyped-pass"):
+    if row["answers"] == "PASS" and answer in ("pass-stanza", "pass-stanza-pass", "readdressed-bounce", "readdressed-pass", "retyped-bounce", "retyped-pass"):
         return Outcome("pass")
     if not row["refusable"]:
         return Outcome("pass")
