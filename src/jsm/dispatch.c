@@ -30,7 +30,7 @@ const struct stanza_row *dispatch_find(const struct stanza *s, unsigned place)
     return NULL;
 }
 
-enum effect_kind { EFFECT_REPLY, EFFECT_REFUSE, EFFECT_ROUTE, EFFECT_DELIVER, EFFECT_THEN, EFFECT_SETTLE, EFFECT_EVENT };
+enum effect_kind { EFFECT_REPLY, EFFECT_REFUSE, EFFECT_ROUTE, EFFECT_DELIVER, EFFECT_UNCHECKED, EFFECT_THEN, EFFECT_SETTLE, EFFECT_EVENT };
 struct effect {
     struct list node;
     enum effect_kind kind;
@@ -100,6 +100,11 @@ void effect_deliver(struct effects *fx, const struct session *to, struct stanza 
     struct effect *e = effect_add(fx, EFFECT_DELIVER, take);
     e->session = to->id;
     e->copy = copy;
+}
+
+void effect_deliver_unchecked(struct effects *fx, const struct session *to, struct stanza *take)
+{
+    effect_add(fx, EFFECT_UNCHECKED, take)->session = to->id;
 }
 
 void effect_document(struct effects *fx, const char *area, struct str name, void (*fn)(struct effects *fx, struct str xml))
@@ -234,6 +239,9 @@ static void send_one(struct effects *fx, struct effect *e)
         break;
     case EFFECT_DELIVER:
         send_to_session(fx, e->session, stanza, e->copy);
+        break;
+    case EFFECT_UNCHECKED:
+        deliver_unchecked(session_get(e->session), stanza);
         break;
     case EFFECT_THEN:
         e->then(e->session);

@@ -22,6 +22,7 @@ struct context { /* what a feature sees; borrowed during the call */
     struct user *user; /* whose data it works on: the sender at AT_SERVER, AT_ACCOUNT, AT_CONTACT_OUT; the recipient at AT_CONTACT_IN */
     struct session *session; /* the sender's; NULL at AT_CONTACT_IN */
     struct ticket ticket;
+    bool unchecked; /* a reply caused by a verdict: its own way raises no event (EVENTS.md, refusal rule 1) */
     struct arena *arena; /* freed when the effects are done */
 };
 struct stanza_row {
@@ -52,6 +53,7 @@ void effect_route(struct effects *fx, struct stanza *take, unsigned parcel_flags
 void effect_settle(struct effects *fx);
 void effect_forward(struct effects *fx, struct stanza *take); /* the stanza itself goes on: routed (sender's side), or to the user's sessions (recipient's side) */
 void effect_deliver(struct effects *fx, const struct session *to, struct stanza *take, enum event_copy copy); /* a copy for one session of this user */
+void effect_deliver_unchecked(struct effects *fx, const struct session *to, struct stanza *take); /* of a reply caused by a verdict: no event */
 void effect_roster_push(struct effects *fx, struct user *u, const struct roster_item *item, struct str removed); /* item NULL: `removed` was removed */
 struct store_batch *effect_store(struct effects *fx, struct user *u); /* the batch committed before anything is sent */
 /* Before anything is stored or sent, a document of the user (store_document_load) is read; fn then adds the effects that depend on it. At most one. */

@@ -136,7 +136,8 @@ static void incoming_run_row(struct incoming *in)
     in->fx_used = true;
     effects_init(&in->fx, in->user, NULL, in->parcel->ticket, in->lane.lane != NULL ? &in->lane : NULL, in->stanza);
     in->fx.done = in_effects_done;
-    struct context cx = {.stanza = in->stanza, .user = in->user, .ticket = in->parcel->ticket, .arena = in->fx.arena};
+    struct context cx = {.stanza = in->stanza, .user = in->user, .ticket = in->parcel->ticket, .arena = in->fx.arena,
+                         .unchecked = (in->parcel->flags & PARCEL_NO_EVENTS) != 0};
     in->row->apply(&cx, &in->fx);
     effects_run(&in->fx);
 }

@@ -144,13 +144,13 @@ def test_refused_at_e_DELIVER(lab, done, way):
     if way == "silence" and done not in ("subscribe", "approve"):
         return
     script, handling, forget, _ = WAYS[way]
-    lab.begin(script, [("e_DELIVER", "subscription", handling, forget)])
+    lab.begin(lambda e: script(e) if e.name == "e_DELIVER" else passed(e), [("e_DELIVER", "subscription", handling, forget), ("es_IN", "subscription", "bounce", False)])
     sender, other = (pair.a, pair.b) if who == 0 else (pair.b, pair.a)
     sender.send(f"<presence type='{kind}' to='{other.bare}' id='s1'>{STATUS}</presence>")
     lab.first.wait("e_DELIVER")
     answers = answer_of(sender, answer)
     got, arrived = pair.fence(sender, other)
-    assert [(e.name, e.stanza.get("type")) for e in lab.first.seen()] == [("e_DELIVER", kind)], "a reply caused by a verdict raises no event"
+    assert [(e.name, e.stanza.get("type")) for e in lab.first.seen()] == [("e_DELIVER", kind)] + [("es_IN", kind)] * arrives, "a reply caused by a verdict raises no event"
     assert subscription_stanzas(answers + got, other) == ([(answer, other.bare, 0)] if answer else [])
     assert subscription_stanzas(arrived, sender) == ([(kind, sender.bare, 0)] if arrives else [])
     assert [p for p in got + arrived if p.get("type") == "error"] == []
@@ -223,3 +223,28 @@ def test_presence_of_a_cut_session(lab):
     pair.a.next(C + "presence", match=lambda p: p.get("type") == "unavailable" and p.get("from") == pair.b.jid)
     lab.first.wait("es_END")
     assert sorted(e.name for e in lab.first.seen()) == ["e_DELIVER", "es_END", "es_IN"]
+
+
+def test_the_push_of_a_refused_approval_is_asked_about(lab):
+    """es_IN of the roster push that tells of the refusal: what the contact sends next is written behind it."""
+    pair = Pair(lab, "asked")
+    held = []
+
+    def script(event):
+        if event.name == "e_DELIVER":
+            return refusing(event) if event.stanza.get("type") == "subscribed" else passed(event)
+        if event.stanza.tag == C + "iq" and event.attributes["session"] == pair.a.jid:
+            return held.append(event)
+        return passed(event)
+    lab.begin(script, [("e_DELIVER", "all", "bounce", False), ("es_IN", "all", "bounce", False)])
+    pair.b.send(f"<presence type='subscribed' to='{pair.a.bare}'/>")
+    pair.b.message(pair.a.bare, "behind it")
+    wait_until("the push", lambda: held)
+    answer_of(pair.b, "unsubscribe")
+    pair.a.nothing(C + "message", seconds=0.1)
+    lab.first.send(passed(held[0]))
+    pair.follow(pair.a, pair.a.until(lambda e: text(e) == "behind it"))
+    assert pair.pushed[pair.a] == NONE
+    lab.first.script = passed
+    pair.fence(pair.a, pair.b)
+    assert pair.rosters() == (NONE, NONE, False)

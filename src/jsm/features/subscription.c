@@ -174,7 +174,11 @@ static void to_sessions(const struct context *cx, struct effects *fx, const stru
     LIST_EACH(node, &cx->user->sessions)
     {
         struct session *s = CONTAINER_OF(node, struct session, node);
-        if (s->state == SESSION_OPEN && (s->interested || session_available(s))) effect_deliver(fx, s, stanza_ref(stanza), COPY_NONE);
+        if (s->state != SESSION_OPEN || (!s->interested && !session_available(s))) continue;
+        if (cx->unchecked)
+            effect_deliver_unchecked(fx, s, stanza_ref(stanza));
+        else
+            effect_deliver(fx, s, stanza_ref(stanza), COPY_NONE);
     }
 }
 
