@@ -209,12 +209,11 @@ static void setting_put(unsigned worker, const struct setting *s)
     for (unsigned i = 0; i < LINKS; i++) {
         struct sim_link *l = &w.links[i];
         bool wanted = (all & 1u << i) != 0;
-        if (l->worker != worker || wanted == (l->link != NULL)) continue;
+        if (l->worker != worker) continue;
+        l->retired = !wanted && l->link != NULL;
+        if (wanted == (l->link != NULL)) continue;
         TRACE(" %s is %s", link_names[i], wanted ? "configured" : "taken out");
-        if (wanted)
-            link_make(l);
-        else
-            link_unmake(l);
+        if (wanted) link_make(l);
     }
     w.workers[worker].setting = s;
     holds_set_plan(w.workers[worker].holds, s->plan);
@@ -254,9 +253,11 @@ static void connection_moves(struct sim_link *l)
 static void server_down(struct sim_link *l, bool graceful)
 {
     l->up = false;
+    bool active = l->phase == PHASE_STREAM;
     if (l->link == NULL || l->phase == PHASE_IDLE || l->phase == PHASE_DIALLING) return;
     connection_over(l);
     link_lost(l->link, graceful, graceful ? "stream closed" : "connection reset", w.now_ms);
+    CHECK(!active || link_keeps(l->link) == (!graceful && w.limits.outage_window_ms > 0), "%s keeps its events, or not, against how it ended", link_names[l->index]);
 }
 
 void link_fault(unsigned link, enum fault fault)
@@ -296,8 +297,25 @@ void links_recover(bool up)
 
 /* ---- time ---- */
 
+/* One that was taken out of the configuration goes when nobody asks it any more; or at once, as when the node is in a hurry. */
+static void links_go(void)
+{
+    unsigned asked = 0;
+    for (unsigned i = 1; i <= w.asked; i++)
+        for (unsigned step = w.asks[i].step; step < w.asks[i].n_steps && !w.asks[i].decided; step++) asked |= w.asks[i].steps[step].links;
+    for (unsigned i = 0; i < LINKS; i++) {
+        struct sim_link *l = &w.links[i];
+        if (!l->retired || ((asked & 1u << i) != 0 && !chance(200))) continue;
+        l->retired = false;
+        link_unmake(l);
+    }
+}
+
 void links_tick(void)
 {
+    bool any = false;
+    for (unsigned i = 0; i < LINKS; i++) any = any || w.links[i].retired;
+    if (any) links_go();
     for (unsigned i = 0; i < LINKS; i++) {
         struct link *l = w.links[i].link;
         if (l == NULL) continue;

@@ -117,7 +117,9 @@ static void check_choice(const struct ask *a, const struct event *e, unsigned wo
         unsigned link;
     } choices[4096];
     unsigned usable = candidates_of(a, e, worker, 0);
-    uint64_t what = hash_mix(hash_stable(e->key.p, e->key.n), usable << 8 | a->steps[a->step].profile);
+    const struct stanza *s = e->subject;
+    uint64_t from = hash_stable(s->from.bare.p, s->from.bare.n), to = jid_present(&s->to) ? hash_stable(s->to.bare.p, s->to.bare.n) : from;
+    uint64_t what = hash_mix(from == to ? from : from ^ to, usable << 8 | a->steps[a->step].profile);
     if (choices[what % 4096].what == what)
         CHECK(choices[what % 4096].link == link, "%s of the same conversation went to %s, and now to %s", name_of(a), link_names[choices[what % 4096].link], link_names[link]);
     choices[what % 4096].what = what;

@@ -36,7 +36,7 @@ bool server_take_one(struct sim_link *l)
     l->n_to_server--;
     if (!wire->ping) arrival_check(l, wire);
     if (wire->ping) answer_put(l, &(struct wire_answer){.pong = true, .number = wire->number});
-    bool kept_quiet = w.silent && !wire->ping && same_conversation(wire->event->subject);
+    bool kept_quiet = w.silent && !wire->ping && same_conversation(wire->event->subject) && !(w.half_silent && chance(500));
     bool answers = !wire->ping && wire->hold != 0 && !kept_quiet && !(lies() && chance(15)); /* else never */
     if (answers) {
         list_push_back(&l->in_server, &wire->node);
@@ -133,7 +133,9 @@ bool server_answer_one(struct sim_link *l)
     if (what >= 970) kind = ANSWER_PASS_STANZA;
     if (what >= 985) kind = ANSWER_INVALID;
     answer(l, wire, kind, kind != ANSWER_PASS_STANZA || what < 970);
-    if (lies() && chance(30)) answer_put(l, &(struct wire_answer){.number = number, .answer = {.kind = ANSWER_HANDLE}}); /* twice, and differently */
+    if (!lies() || !chance(40)) return true;
+    if (chance(300)) number = draw(number + 5); /* to another event, of an earlier connection perhaps, or to none; or to this one twice, and differently */
+    answer_put(l, &(struct wire_answer){.number = number, .answer = {.kind = ANSWER_HANDLE}});
     return true;
 }
 

@@ -301,6 +301,7 @@ static void schedule(uint64_t seed)
     uint64_t random = w.random;
     w.random = seed;
     w.silent = chance(100);
+    w.half_silent = chance(500);
     for (unsigned i = 0; i < PLANS; i++) w.settings[i] = setting_draw();
     unsigned longest = shape_draw(&t);
     uint64_t began = w.random;

@@ -178,7 +178,7 @@ struct sim_link {
     struct link *link; /* NULL: not configured */
     unsigned index, worker, n_to_server;
     uint32_t id;
-    bool dials, kept, up, hung, blocked;
+    bool dials, kept, up, hung, blocked, retired; /* retired: not in the configuration, and still asked about what began before */
     enum phase phase;
     uint64_t number; /* the last that went out on this connection */
     struct list to_server, in_server, to_link;
@@ -212,7 +212,7 @@ unsigned server_has(const struct sim_link *l);
 enum without { WITHOUT_FAULTS = 1, WITHOUT_SWAPS = 2, WITHOUT_LIES = 4, WITHOUT_LEAVING = 8, WITHOUT_BARRIERS = 16, WITHOUT_COMMITS = 32, WITHOUT_ALL = 64 };
 struct world {
     uint64_t seed, random, now_ms, steps;
-    bool said, tracing, silent; /* said: step by step; silent: servers keep quiet on one conversation */
+    bool said, tracing, silent, half_silent; /* said: step by step; silent: servers keep quiet on one conversation, or on half of its events */
     unsigned silent_a, silent_b;
     bool lost_once, lost_before; /* one link does not take events any more since events are raised, and nothing else has changed; or more than that */
     unsigned without; /* mask of enum without */
