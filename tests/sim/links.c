@@ -243,6 +243,7 @@ static void connection_moves(struct sim_link *l)
         link_lost(l->link, false, "connection refused", w.now_ms);
     } else if (l->phase == PHASE_TCP) {
         l->phase = PHASE_STREAM;
+        l->heard_ms = w.now_ms;
         link_active(l->link, w.now_ms);
     } else {
         l->phase = PHASE_TCP;
@@ -321,6 +322,10 @@ void links_tick(void)
         if (l == NULL) continue;
         if (link_due(l) <= w.now_ms) link_tick(l, w.now_ms);
         CHECK(link_bytes(l) <= w.limits.queue_bytes, "%s holds %llu bytes", link_name(l), (unsigned long long)link_bytes(l));
+        uint64_t patience = w.limits.ping_interval_ms + w.limits.ping_timeout_ms + 200;
+        bool active = link_state(l) == LINK_ACTIVE;
+        CHECK(!active || w.said || w.now_ms - w.links[i].heard_ms <= patience, "%s is silent, and stays", link_name(l));
+        CHECK(!active || w.links[i].blocked || link_waiting(l) == 0 || link_outstanding(l) == w.limits.outstanding, "%s could send, and does not", link_name(l));
         CHECK(link_outstanding(l) <= w.limits.outstanding, "%s has %u outstanding", link_name(l), link_outstanding(l));
     }
 }

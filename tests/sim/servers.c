@@ -55,9 +55,11 @@ bool link_hear_one(struct sim_link *l)
     struct event_request request;
     uint64_t stamp;
     link_heard(l->link, w.now_ms);
+    l->heard_ms = w.now_ms;
     if (a->pong) {
         link_pong(l->link, a->number, w.now_ms);
     } else if (link_answer(l->link, a->number, &request, &stamp, w.now_ms)) {
+        CHECK(ask_of(request.event)->number[l->index] == a->number && a->number <= l->number, "%s takes an answer to what was not sent", link_names[l->index]);
         struct mail m = {.kind = MAIL_ANSWER, .answer = a->answer, .allowed = a->allowed};
         m.answer.hold = request.hold;
         m.answer.turn = request.turn;

@@ -1,7 +1,7 @@
 /* Runs plans, gates, lanes, windows, holds and links through schedules drawn from a seed, and checks the invariant of the event catalogue (HACKING.md, "The
  * simulator", says what is checked and how to read a failure).
  *
- *   sim [--schedules N] [--seed S] [--stanzas N] [--minutes M] [--trace] [--without MASK] [--named [NAME]]
+ *   sim [--schedules N] [--seed S] [--stanzas N] [--minutes M] [--trace] [--without MASK] [--no-shrinking] [--named[=NAME]]
  *
  * Schedule i of a run has seed S + i. A failure prints the seed, looks for the smallest schedule of it that still fails, and says how to run that again. */
 #include "base/log.h"
@@ -19,7 +19,7 @@
 
 struct world w;
 static unsigned most_stanzas = 12, given_without;
-static bool shrinking;
+static bool shrinking, unshrunk;
 
 /* ---- failure ---- */
 
@@ -63,7 +63,7 @@ static void say_failure(void)
     if (shrinking || said || w.said) return;
     said = true;
     fprintf(stderr, "sim: seed %llu, step %llu, %u stanzas sent, at %llu ms\n", (unsigned long long)w.seed, (unsigned long long)w.steps, w.sent, (unsigned long long)w.now_ms);
-    shrink();
+    if (!unshrunk) shrink();
 }
 
 void fail(const char *fmt, ...)
@@ -359,7 +359,7 @@ int main(int argc, char **argv)
 {
     static const struct option options[] = {{"schedules", required_argument, NULL, 'n'}, {"seed", required_argument, NULL, 's'},  {"stanzas", required_argument, NULL, 'r'},
                                             {"minutes", required_argument, NULL, 'm'},   {"trace", no_argument, NULL, 't'},       {"without", required_argument, NULL, 'w'},
-                                            {"named", optional_argument, NULL, 'N'},     {NULL, 0, NULL, 0}};
+                                            {"named", optional_argument, NULL, 'N'},     {"no-shrinking", no_argument, NULL, 'x'},   {NULL, 0, NULL, 0}};
     uint64_t schedules = 1000, seed = 1, minutes = 0;
     bool named = false;
     const char *name = NULL;
@@ -370,6 +370,7 @@ int main(int argc, char **argv)
         if (c == 'm') minutes = strtoull(optarg, NULL, 10);
         if (c == 't') w.tracing = true;
         if (c == 'w') given_without = (unsigned)strtoul(optarg, NULL, 10);
+        if (c == 'x') unshrunk = true;
         if (c == 'N') named = true, name = optarg;
         if (c == '?') return 2;
     }

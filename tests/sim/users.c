@@ -215,6 +215,23 @@ bool same_conversation(const struct stanza *s)
     return (a == w.silent_a && b == w.silent_b) || (a == w.silent_b && b == w.silent_a);
 }
 
+/* es_IN is asked, too, unless a stanza ahead has not come as far: those that were refused, and only wait for their turn, keep nobody. */
+static void check_in_asked(const struct run *run)
+{
+    bool may_wait = false;
+    for (unsigned i = 1; i <= w.asked; i++) {
+        const struct ask *a = &w.asks[i];
+        bool ahead = a->lane == run->lane && a->place < run->place && a->link != LINKS && (a->kind != ASK_IN || a->step + 1 < a->n_steps);
+        may_wait = may_wait || (a->run == run && a->kind == ASK_IN && a->sends[0] > 0) || ahead;
+    }
+    LIST_EACH (node, &runs_alive) {
+        const struct run *other = CONTAINER_OF(node, struct run, alive);
+        bool feature = other->sort != SORT_MESSAGE && other->place < run->place; /* acts at the head only */
+        may_wait = may_wait || (other != run && other->lane == run->lane && (feature || other->again));
+    }
+    CHECK(may_wait, "es_IN of place %u is not asked, and nothing ahead is to be asked before", run->place);
+}
+
 /* Servers are silent on one conversation and have answered everything else: nothing else may be waiting, but for what a barrier of its own session keeps. And of
  * that one conversation each stanza has been asked about as far as those ahead of it have been: none waits for another's answer. */
 void silence_check(void)
@@ -227,6 +244,7 @@ void silence_check(void)
     }
     LIST_EACH (node, &runs_alive) {
         const struct run *run = CONTAINER_OF(node, struct run, alive);
+        if (run->incoming && run->step == STEP_IN_ASKED) check_in_asked(run);
         if (run->held || run->step != STEP_ASKED) continue;
         bool asked = false; /* or one ahead waits for an answer at a step before its last: then it may be asked what this one would be */
         for (unsigned i = 1; i <= w.asked; i++) {

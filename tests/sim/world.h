@@ -181,6 +181,7 @@ struct sim_link {
     bool dials, kept, up, hung, blocked, retired; /* retired: not in the configuration, and still asked about what began before */
     enum phase phase;
     uint64_t number; /* the last that went out on this connection */
+    uint64_t heard_ms;
     struct list to_server, in_server, to_link;
 };
 void links_start(void);
