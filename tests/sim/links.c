@@ -85,7 +85,8 @@ static void check_number(struct sim_link *l, uint64_t number, struct ask *a, boo
 {
     CHECK(number > l->number, "%s sends number %llu after %llu", link_names[l->index], (unsigned long long)number, (unsigned long long)l->number);
     l->number = number;
-    CHECK(resent == (a->number[l->index] == number), "%s: number %llu is sent again, or not, against what was sent", link_names[l->index], (unsigned long long)number);
+    CHECK(resent == (a->number[l->index] == number), "%s: number %llu is sent again, or not, against what was sent", link_names[l->index],
+        (unsigned long long)number);
     a->number[l->index] = number;
 }
 
@@ -258,7 +259,8 @@ static void server_down(struct sim_link *l, bool graceful)
     if (l->link == NULL || l->phase == PHASE_IDLE || l->phase == PHASE_DIALLING) return;
     connection_over(l);
     link_lost(l->link, graceful, graceful ? "stream closed" : "connection reset", w.now_ms);
-    CHECK(!active || link_keeps(l->link) == (!graceful && w.limits.outage_window_ms > 0), "%s keeps its events, or not, against how it ended", link_names[l->index]);
+    CHECK(!active || link_keeps(l->link) == (!graceful && w.limits.outage_window_ms > 0), "%s keeps its events, or not, against how it ended",
+        link_names[l->index]);
 }
 
 void link_fault(unsigned link, enum fault fault)
@@ -325,7 +327,8 @@ void links_tick(void)
         uint64_t patience = w.limits.ping_interval_ms + w.limits.ping_timeout_ms + 200;
         bool active = link_state(l) == LINK_ACTIVE;
         CHECK(!active || w.said || w.now_ms - w.links[i].heard_ms <= patience, "%s is silent, and stays", link_name(l));
-        CHECK(!active || w.links[i].blocked || link_waiting(l) == 0 || link_outstanding(l) == w.limits.outstanding, "%s could send, and does not", link_name(l));
+        CHECK(!active || w.links[i].blocked || link_waiting(l) == 0 || link_outstanding(l) == w.limits.outstanding, "%s could send, and does not",
+            link_name(l));
         CHECK(link_outstanding(l) <= w.limits.outstanding, "%s has %u outstanding", link_name(l), link_outstanding(l));
     }
 }
@@ -395,6 +398,20 @@ static bool work(bool answers)
     return true;
 }
 
+bool mail_move(unsigned from, unsigned to)
+{
+    struct list *node = list_pop_front(&w.mail[from][to]);
+    if (node != NULL) mail_deliver(to, CONTAINER_OF(node, struct mail, node));
+    return node != NULL;
+}
+
+bool link_move(unsigned link)
+{
+    bool can = can_move(&w.links[link]);
+    if (can) connection_moves(&w.links[link]);
+    return can;
+}
+
 bool work_one(void) { return work(true); }
 bool work_one_but_answers(void) { return work(false); }
 
@@ -404,7 +421,8 @@ void links_start(void)
 {
     static const uint32_t outstanding[] = {1, 2, 5, 100};
     static const uint64_t windows[] = {0, 300, 5000, 5000}, bytes[] = {3000, 20000, 1 << 18, 1 << 18};
-    w.limits = (struct link_limits){.outage_window_ms = windows[draw(4)], .ping_interval_ms = 300, .ping_timeout_ms = 300, .connect_ms = 1000, .answer_ms = 1000,
+    w.limits = (struct link_limits){.outage_window_ms = windows[draw(4)], .ping_interval_ms = 300, .ping_timeout_ms = 300, .connect_ms = 1000,
+        .answer_ms = 1000,
                                     .outstanding = outstanding[draw(4)], .queue_bytes = bytes[draw(4)]};
     if (w.silent || w.said) w.limits = (struct link_limits){5000, 300, 300, 1000, 1000, 1000, 1 << 20};
     for (unsigned i = 0; i < WORKERS; i++)

@@ -1,5 +1,6 @@
-/* The recipient's side of a stanza: e_DELIVER, the choice of sessions (e_PRISESSION), es_IN of each, or e_OFFLINE and the store. What is asked is asked in lane
- * order without waiting for the stanza ahead; handlers, writes and refusals happen at the head. A session that goes meanwhile makes it choose anew. */
+/* The recipient's side of a stanza: e_DELIVER, the choice of sessions (e_PRISESSION), es_IN of each, or e_OFFLINE and the store. What is asked is
+ * asked in lane order without waiting for the stanza ahead; handlers, writes and refusals happen at the head. A session that goes meanwhile makes it
+ * choose anew. */
 #include "runs.h"
 
 static void in_choose(struct run *run);
@@ -183,7 +184,8 @@ static void in_effects(struct run *run)
     for (unsigned i = 0; i < w.n_sessions; i++) { /* roster pushes */
         if (u->sessions[i].step != SESSION_THERE) continue;
         run->waiting++;
-        ask(&(struct ask_facts){run, ASK_PUSH, EVENT_es_IN, stanza_of(&u->sessions[i], SORT_PING, TO_SERVER), i, run->stage > STAGE_ROUND}, worker_of(run));
+        ask(&(struct ask_facts){run, ASK_PUSH, EVENT_es_IN, stanza_of(&u->sessions[i], SORT_PING, TO_SERVER), i, run->stage > STAGE_ROUND},
+            worker_of(run));
     }
     lane_more(&run->entry, false);
     feature_over(run);
@@ -285,7 +287,8 @@ void parcel_arrived(const struct parcel *p)
     run->generation = p->generation;
     run->ticket = p->ticket;
     run->step = STEP_ASKED;
-    bool lane = w.users[p->to].receiving.entries > 0 || p->sort == SORT_SUBSCRIBE || holds_planned(h, EVENT_e_DELIVER, p->stanza) || holds_planned(h, EVENT_es_IN, p->stanza);
+    bool lane = w.users[p->to].receiving.entries > 0 || p->sort == SORT_SUBSCRIBE || holds_planned(h, EVENT_e_DELIVER, p->stanza) || holds_planned(h,
+        EVENT_es_IN, p->stanza);
     if (lane) {
         ensure_lane(run);
         in_stage(run, STAGE_DELIVER);

@@ -1,5 +1,5 @@
-/* The sender's side of a stanza: through the gate of its session, es_OUT in the sending lane, e_SERVER for what is for the server, copies to the user's other
- * sessions; effects at the head of the lane, in which it stays until they are done. */
+/* The sender's side of a stanza: through the gate of its session, es_OUT in the sending lane, e_SERVER for what is for the server, copies to the
+ * user's other sessions; effects at the head of the lane, in which it stays until they are done. */
 #include "runs.h"
 
 static void out_finish(struct run *run);
@@ -19,7 +19,8 @@ static void ticket_done(const struct run *run)
 
 static void pass_on(struct run *run, unsigned to, enum stanza_sort sort, uint64_t ticket, const struct stanza *stanza)
 {
-    struct parcel p = {.stanza = stanza_ref(stanza), .sort = sort, .from = run->user, .to = to, .session = run->session, .generation = run->generation, .ticket = ticket};
+    struct parcel p = {.stanza = stanza_ref(stanza), .sort = sort, .from = run->user, .to = to, .session = run->session,
+        .generation = run->generation, .ticket = ticket};
     unsigned from = worker_of_user(run->user), there = worker_of_user(to);
     if (from == there) {
         parcel_arrived(&p);
@@ -58,7 +59,8 @@ static void out_effects(struct run *run)
     if (run->sort == SORT_PRESENCE) broadcast(run);
     if (run->sort == SORT_ROSTER || run->sort == SORT_PING) {
         run->waiting++;
-        ask(&(struct ask_facts){run, ASK_PUSH, EVENT_es_IN, stanza_of(run_session(run), SORT_PING, TO_SERVER), run->session, false}, worker_of_user(run->user));
+        ask(&(struct ask_facts){run, ASK_PUSH, EVENT_es_IN, stanza_of(run_session(run), SORT_PING, TO_SERVER), run->session, false},
+            worker_of_user(run->user));
     }
     lane_more(&run->entry, false);
     effects_over(run);

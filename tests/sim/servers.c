@@ -1,10 +1,12 @@
-/* Compliance servers: they answer in any order, twice, late, never, with changes allowed and not. What they have in mind is gone with their connection. */
+/* Compliance servers: they answer in any order, twice, late, never, with changes allowed and not. What they have in mind is gone with their
+ * connection. */
 #include "world.h"
 #include <stdlib.h>
 #include <string.h>
 
-/* Each lane's events come in lane order, event by event, whichever chains they go through, when they come for the first time; those that were moved from a lost link too, as long as that is all
- * that happens: with a second link lost or found meanwhile, later ones may be where they come to. (Place numbers grow from schedule to schedule.) */
+/* Each lane's events come in lane order, event by event, whichever chains they go through, when they come for the first time; those that were moved
+ * from a lost link too, as long as that is all that happens: with a second link lost or found meanwhile, later ones may be where they come to.
+ * (Place numbers grow from schedule to schedule.) */
 static void arrival_check(struct sim_link *l, const struct wire *wire)
 {
     static unsigned last[LINKS][USERS * (USERS + SESSIONS * TARGETS)][ASK_KINDS][SESSIONS];
@@ -14,7 +16,8 @@ static void arrival_check(struct sim_link *l, const struct wire *wire)
     a->arrived[wire->step] = (unsigned char)(a->arrived[wire->step] | bit);
     if (a->lane == NULL || a->unordered || (a->sends[wire->step] > 1 && !w.lost_once)) return;
     unsigned *before = &last[l->index][a->lane->id][a->kind][a->session];
-    CHECK(*before <= a->place, "%s of place %u came to %s after that of place %u", event_catalogue[a->event].name, a->place, link_names[l->index], *before);
+    CHECK(*before <= a->place, "%s of place %u came to %s after that of place %u", event_catalogue[a->event].name, a->place, link_names[l->index],
+        *before);
     *before = a->place;
 }
 
@@ -59,7 +62,8 @@ bool link_hear_one(struct sim_link *l)
     if (a->pong) {
         link_pong(l->link, a->number, w.now_ms);
     } else if (link_answer(l->link, a->number, &request, &stamp, w.now_ms)) {
-        CHECK(ask_of(request.event)->number[l->index] == a->number && a->number <= l->number, "%s takes an answer to what was not sent", link_names[l->index]);
+        CHECK(ask_of(request.event)->number[l->index] == a->number && a->number <= l->number, "%s takes an answer to what was not sent",
+            link_names[l->index]);
         struct mail m = {.kind = MAIL_ANSWER, .answer = a->answer, .allowed = a->allowed};
         m.answer.hold = request.hold;
         m.answer.turn = request.turn;
@@ -136,7 +140,8 @@ bool server_answer_one(struct sim_link *l)
     if (what >= 985) kind = ANSWER_INVALID;
     answer(l, wire, kind, kind != ANSWER_PASS_STANZA || what < 970);
     if (!lies() || !chance(40)) return true;
-    if (chance(300)) number = draw(number + 5); /* to another event, of an earlier connection perhaps, or to none; or to this one twice, and differently */
+    if (chance(300)) number = draw(number + 5); /* to another event, of an earlier connection perhaps, or to none; or to this one twice,
+        and differently */
     answer_put(l, &(struct wire_answer){.number = number, .answer = {.kind = ANSWER_HANDLE}});
     return true;
 }
@@ -147,6 +152,7 @@ void stray_answer(struct sim_link *l)
     if (w.asked == 0 || !lies()) return;
     const struct ask *a = &w.asks[1 + draw(w.asked)];
     if (a->hold == 0) return;
-    struct event_answer stray = {.kind = chance(500) ? ANSWER_HANDLE : ANSWER_ERROR, .hold = a->hold, .turn = (unsigned)draw(a->turns + 1), .link = l->id};
+    struct event_answer stray = {.kind = chance(500) ? ANSWER_HANDLE : ANSWER_ERROR, .hold = a->hold, .turn = (unsigned)draw(a->turns + 1),
+        .link = l->id};
     post(l->worker, a->worker, &(struct mail){.kind = MAIL_ANSWER, .answer = stray, .stray = true});
 }

@@ -1,5 +1,6 @@
-/* Compliance configurations of the simulation: what each profile says is drawn (or said), written as JSON, and compiled as the product does it. What was drawn
- * is kept beside the plan, so that the plan is not believed but held against it. A pool of them is made once: compiling is the dearest part of a schedule. */
+/* Compliance configurations of the simulation: what each profile says is drawn (or said), written as JSON, and compiled as the product does it. What
+ * was drawn is kept beside the plan, so that the plan is not believed but held against it. A pool of them is made once: compiling is the dearest
+ * part of a schedule. */
 #include "world.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,7 +12,8 @@ const char *const link_names[LINKS] = {"op-a1.n1-x", "op-a2.n1-x", "op-a2.n2-x",
 static const struct {
     const char *node, *server;
     unsigned profile;
-} assignments[LINKS] = {{"n1.x", "a1", 0}, {"n1.x", "a2", 0}, {"n2.x", "a2", 0}, {"n1.x", "b1", 1}, {"n1.x", "b2", 1}, {"n1.x", "c1", 2}, {"n1.x", "d1", 3}};
+} assignments[LINKS] = {{"n1.x", "a1", 0}, {"n1.x", "a2", 0}, {"n2.x", "a2", 0}, {"n1.x", "b1", 1}, {"n1.x", "b2", 1}, {"n1.x", "c1", 2}, {"n1.x",
+    "d1", 3}};
 static const char *const packet_names[PACKETS] = {"iq", "message", "presence", "subscription"};
 static struct setting *pool[POOL];
 
@@ -60,7 +62,8 @@ static void setting_compile(struct setting *s)
     buf_adds(&b, "], \"assignments\": [");
     for (unsigned i = 0, n = 0; i < LINKS; i++) {
         if ((s->links[assignments[i].profile] & 1u << i) == 0) continue;
-        buf_addf(&b, "%s{\"node\": \"%s\", \"server\": \"%s\", \"profile\": \"%s\"}", n++ == 0 ? "" : ", ", assignments[i].node, assignments[i].server,
+        buf_addf(&b, "%s{\"node\": \"%s\", \"server\": \"%s\", \"profile\": \"%s\"}", n++ == 0 ? "" : ", ", assignments[i].node,
+            assignments[i].server,
                  profile_names[assignments[i].profile]);
     }
     buf_adds(&b, "]}");
@@ -143,18 +146,19 @@ void setting_free(struct setting *s)
 static void row_said(struct setting *s, unsigned profile, char *row)
 {
     char *rest = NULL;
-    const char *event = strtok_r(row, " ", &rest), *packet = strtok_r(NULL, " ", &rest), *handling = strtok_r(NULL, " ", &rest), *forget = strtok_r(NULL, " ", &rest);
+    const char *event = strtok_r(row, " ", &rest), *packet = strtok_r(NULL, " ", &rest), *handling = strtok_r(NULL, " ", &rest),
+        *forget = strtok_r(NULL, " ", &rest);
     int id = event_by_name(event), mask = packet_type_by_name(packet);
     CHECK(id >= 0 && mask > 0 && handling != NULL, "a row that is none: %s", event);
     for (unsigned p = 0; p < PACKETS; p++)
         if ((unsigned)mask & 1u << p) s->rules[profile][id][p] = (struct rule){true, strcmp(handling, "bounce") == 0, forget != NULL};
 }
 
-struct setting *setting_said(const char *rows[PROFILES], unsigned links)
+struct setting *setting_said(const char *rows[PROFILES], unsigned links, bool backwards)
 {
     struct setting *s = x_calloc(1, sizeof(*s));
     for (unsigned i = 0; i < PROFILES; i++) {
-        s->order[i] = i;
+        s->order[i] = backwards ? PROFILES - 1 - i : i;
         if (rows[i] == NULL) continue;
         char *copy = x_strdup(rows[i]), *rest = NULL;
         for (char *row = strtok_r(copy, ";", &rest); row != NULL; row = strtok_r(NULL, ";", &rest)) row_said(s, i, row);

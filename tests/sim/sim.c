@@ -1,9 +1,10 @@
-/* Runs plans, gates, lanes, windows, holds and links through schedules drawn from a seed, and checks the invariant of the event catalogue (HACKING.md, "The
- * simulator", says what is checked and how to read a failure).
+/* Runs plans, gates, lanes, windows, holds and links through schedules drawn from a seed, and checks the invariant of the event catalogue
+ * (HACKING.md, "The simulator", says what is checked and how to read a failure).
  *
  *   sim [--schedules N] [--seed S] [--stanzas N] [--minutes M] [--trace] [--without MASK] [--no-shrinking] [--named[=NAME]]
  *
- * Schedule i of a run has seed S + i. A failure prints the seed, looks for the smallest schedule of it that still fails, and says how to run that again. */
+ * Schedule i of a run has seed S + i. A failure prints the seed, looks for the smallest schedule of it that still fails, and says how to run that
+ * again. */
 #include "base/log.h"
 #include "world.h"
 #include <getopt.h>
@@ -62,7 +63,8 @@ static void say_failure(void)
     static bool said;
     if (shrinking || said || w.said) return;
     said = true;
-    fprintf(stderr, "sim: seed %llu, step %llu, %u stanzas sent, at %llu ms\n", (unsigned long long)w.seed, (unsigned long long)w.steps, w.sent, (unsigned long long)w.now_ms);
+    fprintf(stderr, "sim: seed %llu, step %llu, %u stanzas sent, at %llu ms\n", (unsigned long long)w.seed, (unsigned long long)w.steps, w.sent,
+        (unsigned long long)w.now_ms);
     if (!unshrunk) shrink();
 }
 
@@ -275,7 +277,8 @@ static void silence(void)
     for (unsigned i = 0; i < w.n_users; i++)
         for (unsigned j = 0; j < w.n_sessions; j++) {
             const struct sim_session *s = &w.users[i].sessions[j];
-            CHECK(s->step != SESSION_THERE || s->window.stopped == (s->window.open > w.session_window - (w.session_window + 3) / 4 && s->window.stopped),
+            CHECK(s->step != SESSION_THERE || s->window.stopped == (s->window.open > w.session_window - (w.session_window + 3) / 4 &&
+                s->window.stopped),
                   "a session is not read though its window is free");
         }
 }
@@ -298,7 +301,6 @@ static void silent_schedule(const struct temper *t)
 static void schedule(uint64_t seed)
 {
     struct temper t;
-    uint64_t random = w.random;
     w.random = seed;
     w.silent = chance(100);
     w.half_silent = chance(500);
@@ -307,7 +309,6 @@ static void schedule(uint64_t seed)
     uint64_t began = w.random;
     world_start(seed);
     w.random = began;
-    (void)random;
     sessions_come();
     if (w.silent) {
         silent_schedule(&t);
@@ -333,7 +334,8 @@ static void sums_print(uint64_t schedules, uint64_t seed)
     printf("sim: %llu schedules from seed %llu, %llu stanzas, %llu events: %llu delivered, %llu refused, %llu rerouted, %llu timed out, %llu late answers, "
            "%llu stops of a reader; the invariant held\n",
            (unsigned long long)schedules, (unsigned long long)seed, (unsigned long long)w.sums.stanzas, (unsigned long long)w.sums.events,
-           (unsigned long long)w.sums.delivered, (unsigned long long)w.sums.refused, (unsigned long long)w.sums.rerouted, (unsigned long long)w.sums.timeouts,
+           (unsigned long long)w.sums.delivered, (unsigned long long)w.sums.refused, (unsigned long long)w.sums.rerouted,
+               (unsigned long long)w.sums.timeouts,
            (unsigned long long)w.sums.late, (unsigned long long)w.sums.stops);
 }
 
@@ -357,9 +359,12 @@ static void run_many(uint64_t schedules, uint64_t seed, uint64_t minutes)
 
 int main(int argc, char **argv)
 {
-    static const struct option options[] = {{"schedules", required_argument, NULL, 'n'}, {"seed", required_argument, NULL, 's'},  {"stanzas", required_argument, NULL, 'r'},
-                                            {"minutes", required_argument, NULL, 'm'},   {"trace", no_argument, NULL, 't'},       {"without", required_argument, NULL, 'w'},
-                                            {"named", optional_argument, NULL, 'N'},     {"no-shrinking", no_argument, NULL, 'x'},   {NULL, 0, NULL, 0}};
+    static const struct option options[] = {{"schedules", required_argument, NULL, 'n'}, {"seed", required_argument, NULL, 's'},  {"stanzas",
+        required_argument, NULL, 'r'},
+                                            {"minutes", required_argument, NULL, 'm'},   {"trace", no_argument, NULL, 't'},       {"without",
+                                                required_argument, NULL, 'w'},
+                                            {"named", optional_argument, NULL, 'N'},     {"no-shrinking", no_argument, NULL, 'x'},   {NULL, 0, NULL,
+                                                0}};
     uint64_t schedules = 1000, seed = 1, minutes = 0;
     bool named = false;
     const char *name = NULL;

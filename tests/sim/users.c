@@ -18,8 +18,10 @@ static struct stanza *stanza_text(const struct buf *text)
 
 static struct stanza *stanza_make_one(unsigned user, unsigned session, enum stanza_sort sort, unsigned target)
 {
-    static const char *const heads[SORTS] = {"message type='chat' id='m'", "presence", "presence", "presence type='subscribe'", "iq type='set' id='r'", "iq type='get' id='p'"};
-    static const char *const children[SORTS] = {"<body>hello</body>", "", "", "", "<query xmlns='jabber:iq:roster'/>", "<ping xmlns='urn:xmpp:ping'/>"};
+    static const char *const heads[SORTS] = {"message type='chat' id='m'", "presence", "presence", "presence type='subscribe'",
+        "iq type='set' id='r'", "iq type='get' id='p'"};
+    static const char *const children[SORTS] = {"<body>hello</body>", "", "", "", "<query xmlns='jabber:iq:roster'/>",
+        "<ping xmlns='urn:xmpp:ping'/>"};
     static const char *const ends[SORTS] = {"message", "presence", "presence", "presence", "iq", "iq"};
     struct buf b = {0};
     buf_addf(&b, "<%s xmlns='jabber:client' from='u%u@x/s%u'", heads[sort], user, session);
@@ -110,7 +112,8 @@ bool commit_one(void)
 {
     if (list_empty(&committing)) return false;
     struct list *node = committing.next;
-    for (uint64_t skip = draw(3); skip > 0 && node->next != &committing; skip--) node = node->next; /* users' commits are in order; those of many are not */
+    for (uint64_t skip = draw(3); skip > 0 &&
+        node->next != &committing; skip--) node = node->next; /* users' commits are in order; those of many are not */
     list_remove(node);
     run_committed(CONTAINER_OF(node, struct run, node));
     return true;
@@ -174,7 +177,8 @@ void session_leaves(struct sim_session *s)
 {
     s->step = SESSION_LEAVING;
     if (!gate_quiet(&s->gate)) return;
-    CHECK(s->begun == 0 && s->next_begin == s->next_given, "a session is quiet, and %u of its stanzas are not done", s->next_given - s->next_begin + s->begun);
+    CHECK(s->begun == 0 && s->next_begin == s->next_given, "a session is quiet, and %u of its stanzas are not done",
+        s->next_given - s->next_begin + s->begun);
     s->step = SESSION_AWAY;
     TRACE(" u%u/s%u is gone", s->user, s->index);
     ask_nobody_waits(worker_of_user(s->user), EVENT_es_END, stanza_of(s, SORT_PRESENCE, TO_SELF));
@@ -184,7 +188,8 @@ void session_leaves(struct sim_session *s)
 
 static void send_something(struct sim_session *s)
 {
-    static const unsigned char sorts[] = {SORT_MESSAGE, SORT_MESSAGE, SORT_MESSAGE, SORT_MESSAGE, SORT_MESSAGE, SORT_DIRECTED, SORT_PING, SORT_PRESENCE, SORT_ROSTER, SORT_SUBSCRIBE};
+    static const unsigned char sorts[] = {SORT_MESSAGE, SORT_MESSAGE, SORT_MESSAGE, SORT_MESSAGE, SORT_MESSAGE, SORT_DIRECTED, SORT_PING,
+        SORT_PRESENCE, SORT_ROSTER, SORT_SUBSCRIBE};
     enum stanza_sort sort = sorts[draw((w.without & WITHOUT_BARRIERS) != 0 ? 7 : sizeof(sorts))];
     unsigned target = (unsigned)draw(w.n_users);
     if (sort == SORT_PING) target = TO_SERVER;
@@ -232,14 +237,15 @@ static void check_in_asked(const struct run *run)
     CHECK(may_wait, "es_IN of place %u is not asked, and nothing ahead is to be asked before", run->place);
 }
 
-/* Servers are silent on one conversation and have answered everything else: nothing else may be waiting, but for what a barrier of its own session keeps. And of
- * that one conversation each stanza has been asked about as far as those ahead of it have been: none waits for another's answer. */
+/* Servers are silent on one conversation and have answered everything else: nothing else may be waiting, but for what a barrier of its own session
+ * keeps. And of that one conversation each stanza has been asked about as far as those ahead of it have been: none waits for another's answer. */
 void silence_check(void)
 {
     LIST_EACH (node, &runs_alive) {
         const struct run *run = CONTAINER_OF(node, struct run, alive);
         bool theirs = same_conversation(run->stanza);
-        CHECK(theirs || run->held, "a stanza of u%u to %u waits, though only the conversation of u%u and u%u is not answered", run->incoming ? run->from : run->user,
+        CHECK(theirs || run->held, "a stanza of u%u to %u waits, though only the conversation of u%u and u%u is not answered",
+            run->incoming ? run->from : run->user,
               run->incoming ? run->user : run->target, w.silent_a, w.silent_b);
     }
     LIST_EACH (node, &runs_alive) {
@@ -292,7 +298,8 @@ void users_end(void)
     for (unsigned i = 0; i < USERS; i++) {
         for (unsigned j = 0; j < SESSIONS; j++) {
             const struct sim_session *s = &w.users[i].sessions[j];
-            CHECK(s->step != SESSION_THERE || (s->window.open == 0 && s->window.first == s->window.next), "%u tickets never came back", s->window.open);
+            CHECK(s->step != SESSION_THERE || (s->window.open == 0 && s->window.first == s->window.next), "%u tickets never came back",
+                s->window.open);
         }
         user_end(&w.users[i]);
     }

@@ -1,5 +1,6 @@
-/* The simulated world: users with sessions on workers with holds, gates, lanes and windows; mailboxes between the workers; links; and compliance servers that
- * answer, lie, hang and die. Everything that happens is drawn from one seed, so a schedule that fails can be run again; or it is said step by step (named.c). */
+/* The simulated world: users with sessions on workers with holds, gates, lanes and windows; mailboxes between the workers; links; and compliance
+ * servers that answer, lie, hang and die. Everything that happens is drawn from one seed, so a schedule that fails can be run again; or it is said
+ * step by step (named.c). */
 #ifndef SIGNET_TESTS_SIM_WORLD_H
 #define SIGNET_TESTS_SIM_WORLD_H
 #include "base/list.h"
@@ -8,7 +9,8 @@
 #include "broker/link.h"
 #include "broker/window.h"
 
-enum { TURNS_MAX = 64, WORKERS = 2, LINKS = 7, USERS = 4, SESSIONS = 3, PROFILES = 4, STEPS_MAX = PROFILES, PLANS = 3, ASKS_MAX = 8192, RUNS_MAX = 4096, PACKETS = 4 };
+enum { TURNS_MAX = 64, WORKERS = 2, LINKS = 7, USERS = 4, SESSIONS = 3, PROFILES = 4, STEPS_MAX = PROFILES, PLANS = 3, ASKS_MAX = 8192,
+    RUNS_MAX = 4096, PACKETS = 4 };
 enum { TO_SERVER = USERS, TO_SELF = USERS + 1, TARGETS }; /* beside the users: where a session's stanza goes */
 
 void fail(const char *fmt, ...) __attribute__((format(printf, 1, 2), noreturn)); /* prints the seed */
@@ -36,7 +38,8 @@ struct setting {
 };
 extern const char *const profile_names[PROFILES], *const link_names[LINKS];
 const struct setting *setting_draw(void); /* one of a pool made once */
-struct setting *setting_said(const char *rows[PROFILES], unsigned links); /* "es_OUT message bounce; es_IN all pass forget"; to be freed */
+struct setting *setting_said(const char *rows[PROFILES], unsigned links,
+    bool backwards); /* "es_OUT message bounce; es_IN all pass forget"; to be freed */
 void setting_free(struct setting *s);
 void settings_free(void); /* the pool */
 
@@ -189,6 +192,8 @@ void links_stop(void);
 void post(unsigned from, unsigned to, const struct mail *m);
 bool work_one(void); /* a message, a wire, an answer, a commit ...; false: nothing can be done without time passing */
 bool work_one_but_answers(void);
+bool mail_move(unsigned from, unsigned to); /* one; false: there is none */
+bool link_move(unsigned link); /* its connection gets on by one step; false: it does not, now */
 enum fault { FAULT_END, FAULT_CUT, FAULT_HANG, FAULT_RESTART, FAULT_PROBE, FAULT_STRAY, FAULTS };
 void link_fault(unsigned link, enum fault fault);
 void link_heal(unsigned link);
@@ -210,7 +215,8 @@ bool link_hear_one(struct sim_link *l);
 void stray_answer(struct sim_link *l);
 unsigned server_has(const struct sim_link *l);
 
-enum without { WITHOUT_FAULTS = 1, WITHOUT_SWAPS = 2, WITHOUT_LIES = 4, WITHOUT_LEAVING = 8, WITHOUT_BARRIERS = 16, WITHOUT_COMMITS = 32, WITHOUT_ALL = 64 };
+enum without { WITHOUT_FAULTS = 1, WITHOUT_SWAPS = 2, WITHOUT_LIES = 4, WITHOUT_LEAVING = 8, WITHOUT_BARRIERS = 16, WITHOUT_COMMITS = 32,
+    WITHOUT_ALL = 64 };
 struct world {
     uint64_t seed, random, now_ms, steps;
     bool said, tracing, silent, half_silent; /* said: step by step; silent: servers keep quiet on one conversation, or on half of its events */
