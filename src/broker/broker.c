@@ -389,10 +389,12 @@ void broker_accept(struct component *take)
 {
     const struct link_spec *spec = self->stopped ? NULL : setup_link(self->setup, str_of(component_stream_name(take)));
     struct link_io *l = spec != NULL ? links_find(&self->links, spec->id) : NULL;
-    if (l != NULL)
-        link_io_arrived(l, take);
-    else
+    if (l == NULL)
         link_io_refuse(take, "host-unknown", NULL);
+    else if (spec->wants_tls && !conn_is_tls(component_conn(take))) /* since its handshake was looked at */
+        link_io_refuse(take, "policy-violation", "its configuration wants TLS");
+    else
+        link_io_arrived(l, take);
 }
 
 const struct component_limits *broker_component_limits(void) { return &shared.links.component; }
