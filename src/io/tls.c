@@ -6,6 +6,7 @@
 #include "base/map.h"
 #include "io/private.h"
 #include <arpa/inet.h>
+#include <errno.h>
 #include <idn2.h>
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
@@ -13,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 enum { ALPN_MAX = 64 };
 
@@ -203,6 +205,11 @@ static int load_authorities(SSL_CTX *ctx, const char *ca_path, struct err *err)
     struct stat st;
     int rc;
     ERR_clear_error();
+    if (ca_path != NULL && access(ca_path, R_OK) != 0) {
+        char text[200];
+        const char *reason = io_strerror(errno, text, sizeof text);
+        return err_set(err, ERR_INVALID, "cannot use the trusted certificates %s: %s", ca_path, reason);
+    }
     if (ca_path == NULL) {
         rc = SSL_CTX_set_default_verify_paths(ctx);
     } else if (stat(ca_path, &st) == 0 && S_ISDIR(st.st_mode)) {

@@ -100,7 +100,7 @@ def test_tls_of_a_server_that_is_dialled(services, closing, pki):
         assert says in str(refusal.value)
     assert service.get("/v1/compliance/servers")["version"] == version
     # Of a server that is not assigned yet, too.
-    assert "cannot use the trusted certificates /nowhere.pem" in ctl(service, "compliance", "server", "add", "later", "--host", "h", "--port", 1, "--tls", "on", "--tls-ca",
+    assert "cannot use the trusted certificates /nowhere.pem: No such file" in ctl(service, "compliance", "server", "add", "later", "--host", "h", "--port", 1, "--tls", "on", "--tls-ca",
                                                                      "/nowhere.pem", "--password-stdin", stdin="x\n", code=1)
     # In force at once, and with other files of the same names after SIGHUP.
     pair = {name: service.dir / f"client.{name}" for name in ("pem", "key")}
