@@ -1,7 +1,7 @@
 /* What is on its way to a place.
  *
- * Two counters that only grow tell how much there is: handed, by those who send, and passed, by the place, which knows what it has received and what of it
- * it still holds. So what travels between two workers counts too.
+ * Two counters tell how much there is: handed, by those who send, which only grows; and passed, by the place, which knows what it has received and what of that
+ * it still has, or counts. So what travels between two workers counts too.
  *
  * Nobody may be left waiting. Who waits is counted first and looks at the level then; the place puts down the level first and looks for waiting ones then: one
  * of the two sees the other. Whoever finds waiting ones and room asks the place's worker to let some go on (intake_ease), and that is repeated, turn
