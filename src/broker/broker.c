@@ -291,7 +291,7 @@ static void do_report(void *owner, const struct hold_report *r)
     hold_report_count(r);
     count_for_link(owner, r);
     if (r->news == HOLD_RAISED && r->event != NULL) metric_inc(event_catalogue[r->id].service == SERVICE_JSM ? METRIC_EVENTS_JSM : METRIC_EVENTS_TC);
-    if (r->news != HOLD_RAISED && r->news != HOLD_VERDICT) return;
+    if (r->news != HOLD_RAISED && r->verdict == NULL) return;
     void (*trace)(const struct event_trace *) = atomic_load_explicit(&shared.trace, memory_order_acquire);
     if (trace == NULL) return;
     struct event_trace t = {.event = r->event,

@@ -55,7 +55,8 @@ uint64_t broker_holds(void); /* events waiting, all workers; any thread */
 struct event_trace {
     const struct event *event; /* NULL: none was made, nobody was asked */
     enum event_id id;
-    const char *verdict; /* NULL: raised just now; else "pass", "pass-stanza", "handle", "error", "timeout", "discard", "invalid" */
+    const char *verdict; /* NULL: raised just now; else "pass", "pass-stanza", "handle", "error", "timeout", "discard", "invalid", or what a shadow
+                          * row's would have been: "shadow: would refuse" ... */
     const char *component;
     uint64_t took_us;
 };

@@ -45,6 +45,7 @@ struct event_request {
     uint32_t worker; /* where the hold is */
     uint64_t hold; /* its id; 0: fire and forget, no answer is wanted */
     uint32_t turn; /* how often the hold had asked before: an answer to an earlier turn is only counted */
+    bool shadow; /* its verdict is not enforced */
     struct str profile; /* name; lives as long as `owner` */
     void *owner; /* refcounted holder of profile (the plan) */
 };

@@ -66,6 +66,7 @@ struct hold {
     uint32_t turn; /* hand-overs so far */
     uint32_t asked; /* the link last handed to at this step, for reports */
     bool in_raise, changed;
+    bool shadow; /* of a shadow row: nobody waits, it takes part in no lane, and its end is only reported */
     char *session;
     const char *last; /* how the last step ended, for tracing */
     void (*done)(void *arg, const struct verdict *verdict);
@@ -82,16 +83,19 @@ static const struct event_row *hold_row(const struct hold *hold) { return &event
 static void hold_report(const struct hold *hold, enum hold_news news, const char *detail)
 {
     bool in_chain = hold->step < hold->chain.n_steps;
-    const struct hold_report r = {
+    struct hold_report r = {
         .news = news,
         .id = hold->event->id,
         .event = hold->event,
         .link = hold->asked,
         .profile = in_chain ? hold_step(hold)->profile.p : NULL,
         .detail = detail,
-        .verdict = news == HOLD_VERDICT ? hold->last : NULL,
-        .took_us = news == HOLD_VERDICT ? hold->h->ops->now_us(hold->h->owner) - hold->raised_us : 0,
     };
+    bool shadow = news >= HOLD_SHADOW_PASS && news <= HOLD_SHADOW_UNLOGGED;
+    if (news == HOLD_VERDICT || shadow) {
+        r.verdict = shadow ? hold_news_text(news) : hold->last;
+        r.took_us = hold->h->ops->now_us(hold->h->owner) - hold->raised_us;
+    }
     hold->h->ops->report(hold->h->owner, &r);
 }
 
@@ -151,6 +155,7 @@ static void hold_send(struct hold *hold, uint32_t link, bool awaited)
         .worker = h->worker,
         .hold = awaited ? hold->id : 0,
         .turn = hold->turn++,
+        .shadow = hold_step(hold)->shadow,
         .profile = hold_step(hold)->profile,
         .owner = plan_ref(hold->plan),
     };
@@ -271,9 +276,64 @@ static enum next step_over(struct hold *hold)
     return NEXT_STEP;
 }
 
+/* ---- shadow rows ----
+ *
+ * A shadow row's step is a hold of its own, which has nothing but this step, waits at the link like others, and of which nobody waits for the end. It is sent
+ * in the event's turn, so that the server sees the events of a lane in their order; then the event goes on as if the step were not there. */
+
+static enum next shadow_end(struct hold *hold, enum hold_news would)
+{
+    hold_report(hold, would, NULL);
+    imap_del(&hold->h->by_id, hold->id);
+    hold_free(hold);
+    return FINISHED;
+}
+
+static enum hold_news shadow_without_word(const struct hold *hold)
+{
+    return hold_row(hold)->refusable && hold_step(hold)->bounce ? HOLD_SHADOW_OUTAGE : HOLD_SHADOW_UNLOGGED;
+}
+
+static struct hold *shadow_new(struct hold *of)
+{
+    struct holds *h = of->h;
+    struct hold *hold = x_calloc(1, sizeof(*hold));
+    hold->h = h;
+    hold->shadow = true;
+    hold->id = ++h->next_id;
+    hold->raised_us = h->ops->now_us(h->owner);
+    hold->event = event_ref(of->event);
+    hold->plan = plan_ref(of->plan);
+    hold->era = of->era;
+    hold->chain = (struct plan_chain){hold_step(of), 1};
+    hold->link = hold->asked = LINK_ID_NONE;
+    imap_put(&h->by_id, hold->id, hold);
+    list_insert_before(of->all.next, &hold->all); /* beside it, for holds_oldest_era() */
+    return hold;
+}
+
+static enum hold_news shadow_judged(const struct hold *hold, const struct judgement *j)
+{
+    switch (j->meaning) {
+    case MEANS_PASS: return j->stanza != NULL ? HOLD_SHADOW_CHANGE : HOLD_SHADOW_PASS;
+    case MEANS_HANDLE:
+    case MEANS_ERROR:
+        if (!hold_row(hold)->refusable) {
+            hold_report(hold, HOLD_OVERRULED, j->meaning == MEANS_HANDLE ? "by HANDLE" : j->condition);
+            return HOLD_SHADOW_PASS;
+        }
+        if (j->meaning == MEANS_HANDLE) return HOLD_SHADOW_HANDLE;
+        return hold_step(hold)->bounce ? HOLD_SHADOW_REFUSE : HOLD_SHADOW_PASS;
+    case MEANS_INVALID: break;
+    }
+    hold_report(hold, HOLD_INVALID, j->problem);
+    return shadow_without_word(hold);
+}
+
 /* Nobody was asked, or nobody answered, or with what can't be understood: this profile has no word on the event. */
 static enum next step_without_word(struct hold *hold, const char *last)
 {
+    if (hold->shadow) return shadow_end(hold, shadow_without_word(hold));
     hold->last = last;
     if (hold_row(hold)->refusable && hold_step(hold)->bounce) return hold_refuse(hold, true, outage_condition, outage_type, NULL);
     hold_report(hold, HOLD_UNLOGGED, NULL);
@@ -284,6 +344,10 @@ static enum next step_without_word(struct hold *hold, const char *last)
 static enum next step_no_server(struct hold *hold)
 {
     hold_report(hold, HOLD_NO_SERVER, NULL);
+    if (hold_step(hold)->shadow && !hold->shadow) { /* it could not even be asked */
+        hold_report(hold, shadow_without_word(hold), NULL);
+        return step_over(hold);
+    }
     return step_without_word(hold, "error");
 }
 
@@ -291,16 +355,26 @@ static enum next step_no_server(struct hold *hold)
 
 static bool step_awaited(const struct hold *hold) { return !hold_step(hold)->fire_and_forget && hold_row(hold)->answers != ANSWERS_NONE; }
 
+static void hold_ask(struct hold *hold, uint32_t link)
+{
+    hold_set_deadline(hold);
+    hold_wait_at(hold, link);
+    hold_report(hold, HOLD_ASKED, NULL);
+}
+
 /* The hold's turn at its step has come. */
 static enum next hold_do_step(struct hold *hold)
 {
     uint32_t link = hold_choose(hold, LINK_ID_NONE);
     hold->asked = LINK_ID_NONE;
     if (link == LINK_ID_NONE) return step_no_server(hold);
+    if (step_awaited(hold) && hold_step(hold)->shadow) {
+        hold_ask(shadow_new(hold), link);
+        lane_ask_sent(&hold->ask, hold->step + 1 == hold->chain.n_steps);
+        return step_over(hold);
+    }
     if (step_awaited(hold)) {
-        hold_set_deadline(hold);
-        hold_wait_at(hold, link);
-        hold_report(hold, HOLD_ASKED, NULL);
+        hold_ask(hold, link);
         lane_ask_sent(&hold->ask, hold->step + 1 == hold->chain.n_steps);
         return WAIT;
     }
@@ -399,6 +473,11 @@ static enum next hold_answered(struct hold *hold, const struct event_answer *a)
     enum next next = WAIT;
     answer_judge(hold->event, a, &j);
     if (j.ignored != NULL) hold_report(hold, HOLD_IGNORED, j.ignored);
+    if (hold->shadow) {
+        next = shadow_end(hold, shadow_judged(hold, &j));
+        stanza_unref(j.stanza);
+        return next;
+    }
     switch (j.meaning) {
     case MEANS_PASS: next = answer_passed(hold, &j); break;
     case MEANS_HANDLE:

@@ -26,8 +26,8 @@ struct hold_report {
     uint32_t link; /* LINK_ID_NONE: none is concerned */
     const char *profile; /* whose step it is; NULL: none */
     const char *detail; /* for a person; NULL: nothing to say */
-    const char *verdict; /* HOLD_VERDICT only: "pass", "pass-stanza", "handle", "error", "timeout", "discard", "invalid" */
-    uint64_t took_us; /* HOLD_VERDICT: since the raise */
+    const char *verdict; /* HOLD_VERDICT: "pass", "pass-stanza", "handle", "error", "timeout", "discard", "invalid"; HOLD_SHADOW_*: "shadow: would pass" ... */
+    uint64_t took_us; /* with a verdict: since the raise; of a shadow row: since it was asked */
 };
 struct hold_ops {
     uint64_t (*now_us)(void *owner); /* monotonic, microseconds */
@@ -71,6 +71,7 @@ uint32_t holds_oldest_era(const struct holds *h);
  * is the link's component, or the profile when no link is concerned. For the owner's report op; thread-safe. */
 void hold_report_count(const struct hold_report *report);
 const char *hold_news_name(enum hold_news news);
+const char *hold_news_text(enum hold_news news);
 
 /* The conversation key (EVENTS.md, "Vocabulary"), appended to out. is_room_domain may be NULL. */
 void event_key_compute(struct buf *out, const struct question *q, bool (*is_room_domain)(void *owner, struct str domain), void *owner);

@@ -122,6 +122,7 @@ static void compile_profile(struct compiler *k, const struct compliance_profile 
         const struct profile_row *row = &profile->rows[i];
         step.bounce = row->bounce;
         step.fire_and_forget = row->fire_and_forget;
+        step.shadow = row->shadow;
         for (unsigned packet = 0; packet < PACKETS; packet++) {
             bool listed = event_catalogue[row->event].service == SERVICE_TC ? packet == 0 : (row->packets & 1u << packet) != 0;
             if (!listed) continue;

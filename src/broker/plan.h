@@ -25,7 +25,7 @@ struct plan_server { /* a candidate of a step */
 struct plan_step { /* one profile that lists the event */
     struct str profile;
     uint32_t rank; /* the profile's in routing priority, from 0: the same in all chains of the plan, so that stanzas of other kinds keep their order too */
-    bool bounce, fire_and_forget;
+    bool bounce, fire_and_forget, shadow;
     const struct plan_server *servers;
     unsigned n_servers; /* at least one */
 };

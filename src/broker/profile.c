@@ -243,6 +243,9 @@ static int row_check(const struct compliance_profile *p, const struct profile_ro
 {
     const struct event_row *event = &event_catalogue[row->event];
     bool known = packet_type_name(row->packets)[0] != '\0';
+    if (row->shadow && row->fire_and_forget)
+        return err_set(err, ERR_INVALID, "profile \"%s\": %s is both shadow and fire and forget: a shadow row hears the answer, and fire and forget has none; choose one",
+                       p->name, event->name);
     if (known && (event->service == SERVICE_JSM || row->packets == PACKET_ALL)) return 0;
     return err_set(err, ERR_INVALID, "profile \"%s\": %s needs %s", p->name, event->name,
                    event->service == SERVICE_JSM ? "one packet type: iq, message, presence, subscription or all" : "no packet type, it is a TC event");
@@ -276,7 +279,7 @@ int profile_check(const struct compliance_profile *p, struct err *err)
 
 static bool alike(const struct profile_row *a, const struct profile_row *b)
 {
-    return a->event == b->event && a->bounce == b->bounce && a->fire_and_forget == b->fire_and_forget;
+    return a->event == b->event && a->bounce == b->bounce && a->fire_and_forget == b->fire_and_forget && a->shadow == b->shadow;
 }
 
 void profile_merge_rows(struct compliance_profile *p)

@@ -13,6 +13,7 @@ struct profile_row {
     unsigned packets; /* mask; TC rows: PACKET_ALL */
     bool bounce; /* Handling: bounce, else pass */
     bool fire_and_forget;
+    bool shadow; /* asked, but what comes of it is only counted and shown; never together with fire_and_forget */
 };
 struct compliance_profile {
     char *name, *description;
@@ -50,7 +51,7 @@ must_check int compliance_config_check(const struct compliance_config *c, struct
 /* Edits: each checks what it can; compliance_config_check() comes before saving. Fields absent from `fields` keep their value (update) or take the default (add).
  * Fields of a server: name description host port password direction tls tls_ca tls_name tls_cert tls_key link_outstanding
  * link_queue_bytes answer_bytes; of a profile: name description rows, a row being
- * {"event": "es_IN", "packet": "message", "handling": "bounce", "fire_and_forget": false}; a TC row has no packet. `name` in an update that differs renames,
+ * {"event": "es_IN", "packet": "message", "handling": "bounce", "fire_and_forget": false, "shadow": false}; a TC row has no packet. `name` in an update that differs renames,
  * which is refused while assigned. An unknown field is an error. Warnings (bounce + fire and forget, a row that can never match) are
  * added to `warnings` (a JSON array) when it is not NULL. */
 must_check int compliance_server_put(struct compliance_config *c, const char *name, const json_t *fields, bool add, struct err *err);

@@ -143,15 +143,16 @@ static json_t *server_json(const struct compliance_server *s, bool with_password
 
 static const char *const profile_fields[] = {"name", "description", "rows", NULL};
 static const char *const stored_profile_fields[] = {"name", "description", "rows", "read_only", NULL};
-static const char *const row_fields[] = {"event", "packet", "handling", "fire_and_forget", NULL};
+static const char *const row_fields[] = {"event", "packet", "handling", "fire_and_forget", "shadow", NULL};
 
 int row_from_json(const json_t *o, struct profile_row *row, bool add, struct err *err)
 {
     const char *event = add ? NULL : event_catalogue[row->event].name, *packet = add ? "all" : packet_type_name(row->packets);
     const char *handling = add ? NULL : row->bounce ? "bounce" : "pass";
-    if (fields_check("profile's row", o, row_fields, "event, packet, handling and fire_and_forget", err) != 0) return -1;
+    if (fields_check("profile's row", o, row_fields, "event, packet, handling, fire_and_forget and shadow", err) != 0) return -1;
     if (text_field(o, "event", &event, err) != 0 || text_field(o, "packet", &packet, err) != 0) return -1;
     if (text_field(o, "handling", &handling, err) != 0 || bool_field(o, "fire_and_forget", &row->fire_and_forget, err) != 0) return -1;
+    if (bool_field(o, "shadow", &row->shadow, err) != 0) return -1;
     int id = event != NULL ? event_by_name(event) : -1;
     if (id < 0) return err_set(err, ERR_INVALID, "\"%.60s\" is not an event; GET /v1/events lists them", or_empty(event));
     int mask = packet_type_by_name(packet);
@@ -190,8 +191,8 @@ int profile_from_json(struct compliance_profile *p, const json_t *fields, const 
 
 json_t *row_json(const struct profile_row *row)
 {
-    json_t *o = json_pack("{s:s, s:s, s:b}", "event", event_catalogue[row->event].name, "handling", row->bounce ? "bounce" : "pass", "fire_and_forget",
-                          (int)row->fire_and_forget);
+    json_t *o = json_pack("{s:s, s:s, s:b, s:b}", "event", event_catalogue[row->event].name, "handling", row->bounce ? "bounce" : "pass", "fire_and_forget",
+                          (int)row->fire_and_forget, "shadow", (int)row->shadow);
     if (event_catalogue[row->event].service == SERVICE_JSM) json_object_set_new(o, "packet", json_string(packet_type_name(row->packets)));
     return o;
 }

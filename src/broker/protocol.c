@@ -53,6 +53,7 @@ void protocol_write_event(struct buf *out, const struct protocol_names *names, u
     xml_add_attr(out, "session", e->session);
     xml_add_attr(out, "room", e->room);
     xml_add_attr(out, "copy", str_of(copy_names[e->copy]));
+    if (request->shadow) BUF_ADD_LIT(out, " shadow='true'");
     BUF_ADD_LIT(out, "><forwarded xmlns='" NS_FORWARD "'>");
     stanza_write(out, e->subject, NS_CLIENT);
     BUF_ADD_LIT(out, "</forwarded>");

@@ -14,6 +14,7 @@ static const struct {
 #undef HOLD_NEWS
 };
 
+const char *hold_news_text(enum hold_news news) { return news_rows[news].text; }
 const char *hold_news_name(enum hold_news news) { return news_rows[news].name; }
 
 static void report_log(const struct hold_report *r, const char *subject)

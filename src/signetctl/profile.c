@@ -43,7 +43,7 @@ static void show_profile(const json_t *profile)
     size_t i;
     json_t *row, *warning;
     bool warned = json_array_size(json_object_get(profile, "warnings")) > 0;
-    struct table facts = {0}, t = {.columns = warned ? 5 : 4, .head = {"EVENT", "PACKET", "HANDLING", "FIRE AND FORGET", warned ? "WARNING" : NULL}};
+    struct table facts = {0}, t = {.columns = warned ? 6 : 5, .head = {"EVENT", "PACKET", "HANDLING", "FIRE AND FORGET", "SHADOW", warned ? "WARNING" : NULL}};
     table_fact(&facts, "name", json_text(profile, "name"));
     table_fact(&facts, "description", json_text(profile, "description"));
     table_fact(&facts, "changeable", json_is_true(json_object_get(profile, "read_only")) ? "no" : "yes");
@@ -54,6 +54,7 @@ static void show_profile(const json_t *profile)
         table_add(&t, json_text(row, "packet"));
         table_add(&t, json_text(row, "handling"));
         table_add(&t, json_is_true(json_object_get(row, "fire_and_forget")) ? "yes" : "no");
+        table_add(&t, json_is_true(json_object_get(row, "shadow")) ? "yes" : "no");
         if (warned) table_add(&t, warned_of(profile, row) ? "see below" : "");
     }
     table_print(&t);
@@ -81,32 +82,33 @@ enum outcome profile_show(const struct invocation *in, struct err *err)
     return rc;
 }
 
-/* NAME[:PACKET][,bounce|pass][,forget|wait]: *row has event, packet, and what else is said. Names are checked by signetd, which has the catalogue. */
+/* NAME[:PACKET][,bounce|pass][,forget|wait|shadow]: *row has event, packet, and what else is said. Names are checked by signetd, which has the catalogue. */
 static enum outcome parse_row(const char *text, json_t **row, struct err *err)
 {
     size_t n = strcspn(text, ","), name = strcspn(text, ":,");
     const char *packets = name < n ? text + name + 1 : "all", *handling = NULL;
     size_t n_packets = name < n ? n - name - 1 : 3;
-    int forget = -1;
+    const char *mode = NULL;
     if (name == 0 || n_packets == 0)
-        return fail(OUTCOME_USAGE, err, "event '%.100s': it is NAME[:PACKET][,bounce|pass][,forget|wait], e.g. es_OUT:message,bounce", text);
+        return fail(OUTCOME_USAGE, err, "event '%.100s': it is NAME[:PACKET][,bounce|pass][,forget|wait|shadow], e.g. es_OUT:message,bounce", text);
     for (const char *at = text + n; *at == ',';) {
         const char *word = at + 1;
         size_t length = strcspn(word, ",");
         struct str s = {word, length};
         at = word + length;
-        if ((str_is(s, "forget") || str_is(s, "wait")) && forget < 0)
-            forget = *word == 'f';
+        if ((str_is(s, "forget") || str_is(s, "wait") || str_is(s, "shadow")) && mode == NULL)
+            mode = word;
         else if ((str_is(s, "bounce") || str_is(s, "pass")) && handling == NULL)
             handling = *word == 'b' ? "bounce" : "pass";
         else
-            return fail(OUTCOME_USAGE, err, "event '%.100s': after a comma come bounce or pass, and forget or wait, each once at most; not '%.*s'", text,
+            return fail(OUTCOME_USAGE, err, "event '%.100s': after a comma come bounce or pass, and forget, wait or shadow, each once at most; not '%.*s'", text,
                         (int)(length < 64 ? length : 64), word);
     }
     *row = json_pack("{s:s%, s:s%}", "event", text, name, "packet", packets, n_packets);
     if (*row == NULL) return fail(OUTCOME_USAGE, err, "event: not UTF-8 text");
     if (handling != NULL) json_object_set_new(*row, "handling", json_string(handling));
-    if (forget >= 0) json_object_set_new(*row, "fire_and_forget", json_boolean(forget));
+    if (mode != NULL) json_object_set_new(*row, "fire_and_forget", json_boolean(*mode == 'f'));
+    if (mode != NULL) json_object_set_new(*row, "shadow", json_boolean(*mode == 's'));
     return OUTCOME_OK;
 }
 
@@ -117,6 +119,7 @@ static enum outcome new_row(const char *text, json_t **row, struct err *err)
     if (rc != OUTCOME_OK) return rc;
     if (json_object_get(*row, "handling") == NULL) json_object_set_new(*row, "handling", json_string("bounce"));
     if (json_object_get(*row, "fire_and_forget") == NULL) json_object_set_new(*row, "fire_and_forget", json_false());
+    if (json_object_get(*row, "shadow") == NULL) json_object_set_new(*row, "shadow", json_false());
     return OUTCOME_OK;
 }
 

@@ -6,6 +6,7 @@ import pathlib
 import re
 import sqlite3
 import xml.etree.ElementTree as ET
+from collections import Counter
 
 from harness.client import Client, condition, ids, text
 from harness.compliance import Compliance, handled, passed, passed_with, refused
@@ -65,7 +66,7 @@ def oddly_refusing(event):
     return refused(event, "out-of-mood")
 
 
-# name: (script, Handling, Fire and Forget, outcome). Script None: the driver's own change of the stanza.
+# name: (script, Handling, Fire and Forget or "shadow", outcome). Script None: the driver's own change of the stanza.
 ANSWERS = {
     "pass": (passed, "bounce", False, Outcome("pass")),
     "pass-pass": (passed, "pass", False, Outcome("pass")),
@@ -86,6 +87,13 @@ ANSWERS = {
     "retyped-pass": (retyped, "pass", False, Outcome("pass")),
     "forget-pass": (passed, "pass", True, Outcome("pass")),
     "forget-bounce": (passed, "bounce", True, Outcome("discard")),
+    "shadow-pass": (passed, "bounce", "shadow", Outcome("pass")),
+    "shadow-pass-stanza": (None, "bounce", "shadow", Outcome("pass")),
+    "shadow-handle": (handled, "bounce", "shadow", Outcome("pass")),
+    "shadow-error-bounce": (refusing, "bounce", "shadow", Outcome("pass")),
+    "shadow-error-pass": (refusing, "pass", "shadow", Outcome("pass")),
+    "shadow-silence": (silent, "bounce", "shadow", Outcome("pass")),
+    "shadow-invalid": (unknown, "bounce", "shadow", Outcome("pass")),
 }
 
 
@@ -195,6 +203,10 @@ class Lab:
 
     def invalid(self):
         return self.service.metric("events_failed_total", why="invalid-answer")
+
+    def shadow(self):
+        """What the answers to shadow rows would have come to."""
+        return Counter({v: self.service.metric("events_shadow_total", verdict=v) for v in ("pass", "change", "handle", "refuse", "outage", "unlogged")})
 
     def late(self):
         return self.service.metric("event_answers_late_total")

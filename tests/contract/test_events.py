@@ -2,6 +2,7 @@
 EVENTS.md, "Answers", "What refusal does to each kind of stanza", and the table of JSM events."""
 import copy
 import xml.etree.ElementTree as ET
+from collections import Counter
 
 import pytest
 
@@ -327,13 +328,25 @@ def test_catalogue():
     assert raised_in_source() == set(DRIVERS)
 
 
+def would_be(event, answer):
+    """What a shadow row counts: by the Handling and what the event allows, as if it were enforced."""
+    if not answer.startswith("shadow-"):
+        return Counter()
+    refusable, answers = CATALOGUE[event]["refusable"], CATALOGUE[event]["answers"]
+    return Counter([{"shadow-pass": "pass", "shadow-error-pass": "pass", "shadow-pass-stanza": "change" if answers == "ANY" else "pass",
+                     "shadow-handle": "handle" if refusable else "pass", "shadow-error-bounce": "refuse" if refusable else "pass",
+                     "shadow-silence": "outage" if refusable else "unlogged", "shadow-invalid": "outage" if refusable else "unlogged"}[answer]])
+
+
 @pytest.mark.parametrize("event,answer", [(e, a) for e in DRIVERS for a in ANSWERS])
 def test_answer(lab, event, answer):
     outcome = expected(event, answer)
     invalid = lab.invalid()
     late = lab.late()
     before = lab.store()
+    would = lab.shadow()
     seen = DRIVERS[event].run(lab, event, answer, outcome)
+    assert lab.shadow() - would == would_be(event, answer)
     assert len(seen) == 1 and lab.first.seen() == seen, "asked once, about this event only"
     second = lab.second.seen(event)
     if outcome.kind in ("pass", "changed"): # the chain goes on: same stanza id, with the stanza as it is now
@@ -343,7 +356,7 @@ def test_answer(lab, event, answer):
     else:
         assert second == []
     script = ANSWERS[answer][0]
-    ignored = outcome.kind == "pass" and CATALOGUE[event]["answers"] == "PASS" and answer not in ("invalid-bounce", "invalid-pass")
+    ignored = outcome.kind == "pass" and CATALOGUE[event]["answers"] == "PASS" and answer not in ("invalid-bounce", "invalid-pass", "shadow-invalid")
     wrong = script is not None and script.__name__ in ("unknown", "readdressed", "retyped") and not ignored
     assert lab.invalid() - invalid == (1 if wrong else 0)
     assert lab.late() == late

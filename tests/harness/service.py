@@ -114,10 +114,10 @@ class Service:
 
     @staticmethod
     def _rows(rows):
-        return [{"event": e, **({"packet": p} if p else {}), "handling": h, "fire_and_forget": f} for e, p, h, f in rows]
+        return [{"event": e, **({"packet": p} if p else {}), "handling": h, "fire_and_forget": f is True, "shadow": f == "shadow"} for e, p, h, f in rows]
 
     def profile(self, name, rows):
-        """rows: (event, packet type or None, handling, fire and forget)."""
+        """rows: (event, packet type or None, handling, fire and forget: or "shadow")."""
         return self.request("POST", "/v1/compliance/profiles", {"name": name, "rows": self._rows(rows)})
 
     def change_profile(self, name, rows):

@@ -78,12 +78,12 @@ class Script:
 
     def row(self, number, line):
         words = line.replace(",", " ").split()
-        forget = words[-1] == "forget"
+        forget = "shadow" if words[-1] == "shadow" else words[-1] == "forget"
         words = words[:-1] if forget else words
         if len(words) == 2 and words[1] in ("pass", "bounce"):
             words.insert(1, "all")
         if len(words) != 3 or words[2] not in ("pass", "bounce"):
-            raise ScriptError(self.path, number, "a row is: event, packet type, pass or bounce, and perhaps 'forget'")
+            raise ScriptError(self.path, number, "a row is: event, packet type, pass or bounce, and perhaps 'forget' or 'shadow'")
         return words[0], words[1], words[2], forget
 
     def pairs(self, section):

@@ -19,7 +19,7 @@ import pytest
 ROOT = pathlib.Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "lint")]
 from harness.client import Client  # noqa: E402
-from harness.compliance import Compliance  # noqa: E402
+from harness.compliance import Compliance, refused  # noqa: E402
 from harness.service import BIN, SLOW, wait_until  # noqa: E402
 import source  # noqa: E402
 
@@ -339,11 +339,14 @@ def test_only_what_is_named_is_sent(fake):
 
 def test_rows_of_a_profile_and_warnings(fake):
     fake.answers["POST", "/v1/compliance/profiles"] = 200, {"version": 4, "warnings": ["es_OUT iq: mind this"]}
-    result = fake.run("compliance", "profile", "add", "p", "--event", "es_OUT", "--event", "es_IN:message,forget,pass", "--event=e_SESSION,bounce")
+    result = fake.run("compliance", "profile", "add", "p", "--event", "es_OUT", "--event", "es_IN:message,forget,pass", "--event=e_SESSION,bounce", "--event=e_SERVER,shadow")
     assert result.returncode == OK and result.stderr == "signetctl: warning: es_OUT iq: mind this\n" and "version 4" in result.stdout
-    row = {"packet": "all", "handling": "bounce", "fire_and_forget": False}
+    row = {"packet": "all", "handling": "bounce", "fire_and_forget": False, "shadow": False}
     assert fake.asked[0][2] == {"name": "p", "rows": [{**row, "event": "es_OUT"},
-                                                      {"event": "es_IN", "packet": "message", "handling": "pass", "fire_and_forget": True}, {**row, "event": "e_SESSION"}]}
+                                                      {**row, "event": "es_IN", "packet": "message", "handling": "pass", "fire_and_forget": True},
+                                                      {**row, "event": "e_SESSION"}, {**row, "event": "e_SERVER", "shadow": True}]}
+    both = fake.run("compliance", "profile", "add", "p", "--event", "es_OUT,forget,shadow")
+    assert both.returncode == USAGE and "wait or shadow" in both.stderr
 
 
 def test_watch_prints_a_line_an_event_and_ends_with_signetd(fake):
@@ -567,6 +570,31 @@ def test_restart_and_delayed_shutdown(real):
     assert real.service.process.poll() is None
     real("shutdown")
     assert real.service.process.wait(WAIT) == 0
+
+
+def test_watching_a_shadow_row(real, closing):
+    server = closing(Compliance("op-wall.node1-example-com", script=lambda event: refused(event, "policy-violation")))
+    real("compliance", "server", "add", "wall", "--host", "127.0.0.1", "--port", server.port, "--password-stdin", stdin="secret-of-the-link\n")
+    real("compliance", "profile", "add", "Try", "--event", "es_OUT:message,bounce,shadow")
+    assert real("compliance", "profile", "show", "Try").split("\n")[-2].split() == ["es_OUT", "message", "bounce", "no", "yes"]
+    real("compliance", "assignment", "add", "wall", "--profile", "Try")
+    real.service.wait_link("op-wall.node1-example-com", "ACTIVE")
+    watch = subprocess.Popen([CTL, "--socket", real.service.options["admin.socket"], "events", "watch", "--event", "es_OUT"], stdout=subprocess.PIPE, text=True)
+    try:
+        real.service.user("romeo", "juliet")
+        romeo, juliet = closing(Client(real.service, "romeo")), closing(Client(real.service, "juliet"))
+        verdict = ""
+        while "shadow" not in verdict: # the watching begins some time
+            romeo.send(f"<message to='{juliet.jid}' type='chat'><body>seen</body></message>")
+            juliet.next(match=lambda e: e.find("{jabber:client}body") is not None)
+            if select.select([watch.stdout], [], [], 0.2)[0]:
+                verdict = watch.stdout.readline()
+    finally:
+        watch.kill()
+        watch.wait()
+        watch.stdout.close()
+    assert "shadow: would refuse" in verdict and "op-wall.node1-example-com" in verdict
+    assert real.service.metric("events_shadow_total", verdict="refuse") > 0
 
 
 def test_watching_signetd_and_tracing_what_was_seen(real, closing):

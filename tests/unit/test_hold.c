@@ -14,7 +14,7 @@ struct fixture {
     unsigned n_sent;
     unsigned news[HOLD_NEWS_COUNT];
     unsigned wakes, forgets;
-    char last_verdict[16];
+    char last_verdict[48];
     struct buf told; /* verdicts, as "PASS ", "REFUSE(policy-violation,cancel) " */
     struct stanza *subject;
     bool raise_again; /* in done() */
@@ -409,6 +409,98 @@ static void test_fire_and_forget(void **state)
     finish();
 }
 
+#define SHADOW(event, handling) "{\"event\": \"" event "\", \"handling\": \"" handling "\", \"shadow\": true}"
+
+/* Whatever the answer, the event has gone on at once and unchanged, and what would have been is told. */
+static void test_shadow_answers(void **state)
+{
+    (void)state;
+    static const struct {
+        enum answer_kind kind;
+        const char *handling, *stanza;
+        enum hold_news news;
+    } rows[] = {
+        {ANSWER_PASS, "bounce", NULL, HOLD_SHADOW_PASS},
+        {ANSWER_PASS_STANZA, "bounce", "<message xmlns='jabber:client' from='romeo@x/a' to='juliet@x' type='chat' id='m1'><body>no</body></message>", HOLD_SHADOW_CHANGE},
+        {ANSWER_PASS_STANZA, "bounce", "<message xmlns='jabber:client' from='romeo@x/a' to='paris@x' type='chat' id='m1'><body>no</body></message>", HOLD_SHADOW_OUTAGE},
+        {ANSWER_HANDLE, "bounce", NULL, HOLD_SHADOW_HANDLE},
+        {ANSWER_HANDLE, "pass", NULL, HOLD_SHADOW_HANDLE},
+        {ANSWER_ERROR, "bounce", NULL, HOLD_SHADOW_REFUSE},
+        {ANSWER_ERROR, "pass", NULL, HOLD_SHADOW_PASS},
+        {ANSWER_INVALID, "bounce", NULL, HOLD_SHADOW_OUTAGE},
+        {ANSWER_INVALID, "pass", NULL, HOLD_SHADOW_UNLOGGED},
+        {ANSWER_QUEUE_FULL, "bounce", NULL, HOLD_SHADOW_OUTAGE},
+        {ANSWER_RETURNED, "pass", NULL, HOLD_SHADOW_UNLOGGED},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        start(strcmp(rows[i].handling, "bounce") == 0 ? SHADOW("es_OUT", "bounce") : SHADOW("es_OUT", "pass"), "");
+        raise_now(EVENT_es_OUT, "PASS ");
+        assert_int_equal(f.n_sent, 1);
+        assert_true(f.sent[0].request.shadow);
+        assert_int_not_equal(f.sent[0].request.hold, 0); /* it is asked, not told */
+        answer(rows[i].kind, rows[i].stanza);
+        if (f.news[rows[i].news] != 1) fail_msg("row %zu: not %s", i, hold_news_name(rows[i].news));
+        assert_string_equal(f.last_verdict, hold_news_text(rows[i].news));
+        assert_int_equal(f.news[HOLD_UNLOGGED], 0);
+        told("");
+        finish();
+    }
+}
+
+static void test_shadow_in_a_chain(void **state)
+{
+    (void)state;
+    start(SHADOW("es_OUT", "bounce") ", " SHADOW("onLeave", "bounce"), ROW("es_OUT", "bounce", "false"));
+    raise_waits(EVENT_es_OUT);
+    assert_int_equal(f.n_sent, 2); /* the second does not wait for the first */
+    assert_false(f.sent[1].request.shadow);
+    assert_int_equal(f.sent[0].link, a1);
+    answer(ANSWER_PASS, NULL); /* the second's */
+    told("PASS ");
+    assert_int_equal(holds_count(f.h), 1);
+    struct event_answer refusal = {.kind = ANSWER_HANDLE, .hold = f.sent[0].request.hold, .turn = f.sent[0].request.turn, .link = a1};
+    holds_answer(f.h, &refusal);
+    assert_int_equal(f.news[HOLD_SHADOW_HANDLE], 1);
+    refusal = (struct event_answer){.kind = ANSWER_HANDLE, .hold = f.sent[0].request.hold, .turn = f.sent[0].request.turn, .link = a1};
+    holds_answer(f.h, &refusal); /* twice */
+    assert_int_equal(f.news[HOLD_LATE], 1);
+    raise_now(EVENT_onLeave, "PASS ");
+    answer(ANSWER_HANDLE, NULL); /* cannot be refused */
+    assert_int_equal(f.news[HOLD_OVERRULED], 1);
+    assert_int_equal(f.news[HOLD_SHADOW_PASS], 1);
+    finish();
+}
+
+static void test_shadow_without_answer(void **state)
+{
+    (void)state;
+    start(SHADOW("es_OUT", "bounce"), "");
+    raise_now(EVENT_es_OUT, "PASS ");
+    assert_int_equal(holds_due_ms(f.h), 31000); /* it has a deadline of its own */
+    f.now_us += 30000000;
+    holds_tick(f.h);
+    assert_int_equal(f.news[HOLD_TIMEOUT], 1);
+    assert_int_equal(f.forgets, 1);
+    assert_int_equal(f.news[HOLD_SHADOW_OUTAGE], 1);
+    holds_link(f.h, a2, true);
+    holds_link(f.h, a1, false);
+    raise_now(EVENT_es_OUT, "PASS ");
+    raise_now(EVENT_es_OUT, "PASS ");
+    holds_link(f.h, a1, true);
+    holds_link(f.h, a2, false); /* both move, in their order */
+    assert_int_equal(f.n_sent, 5);
+    assert_int_equal(f.sent[3].request.hold, f.sent[1].request.hold);
+    assert_int_equal(f.sent[4].request.hold, f.sent[2].request.hold);
+    assert_true(f.sent[4].request.shadow);
+    holds_link(f.h, a1, false); /* none left */
+    assert_int_equal(f.news[HOLD_SHADOW_OUTAGE], 3);
+    raise_now(EVENT_es_OUT, "PASS "); /* not even asked */
+    assert_int_equal(f.news[HOLD_SHADOW_OUTAGE], 4);
+    assert_int_equal(f.news[HOLD_NO_SERVER], 3);
+    assert_int_equal(f.news[HOLD_UNLOGGED], 0);
+    finish();
+}
+
 static void test_nobody_waits(void **state)
 {
     (void)state;
@@ -627,6 +719,9 @@ int main(void)
         cmocka_unit_test(test_nobody_asked),     cmocka_unit_test(test_chain_of_passes), cmocka_unit_test(test_changed_stanza),
         cmocka_unit_test(test_handle),           cmocka_unit_test(test_errors),          cmocka_unit_test(test_timeout),
         cmocka_unit_test(test_not_refusable),    cmocka_unit_test(test_table_3),         cmocka_unit_test(test_fire_and_forget),
+        cmocka_unit_test(test_shadow_answers),
+        cmocka_unit_test(test_shadow_in_a_chain),
+        cmocka_unit_test(test_shadow_without_answer),
         cmocka_unit_test(test_nobody_waits),     cmocka_unit_test(test_links_lost),      cmocka_unit_test(test_returned_of_an_earlier_turn),
         cmocka_unit_test(test_plan_kept),        cmocka_unit_test(test_primary_session),
         cmocka_unit_test(test_lane_order),       cmocka_unit_test(test_verdicts_are_not_told_from_a_raisers_stack),

@@ -317,6 +317,7 @@ static void test_json_refused(void **state)
         {"{\"profiles\": [{\"rows\": []}]}", "no name"},
         {"{\"profiles\": [3]}", "object"},
         {"{\"profiles\": [{\"name\": \"A\", \"rows\": [{\"event\": \"es_IN\", \"handling\": \"pass\", \"fire_and_forget\": 1}]}]}", "true or false"},
+        {"{\"profiles\": [{\"name\": \"A\", \"rows\": [{\"event\": \"es_IN\", \"handling\": \"pass\", \"fire_and_forget\": true, \"shadow\": true}]}]}", "choose one"},
         {"{\"assignments\": [{\"node\": \"n\", \"server\": \"s\", \"profile\": \"p\"}]}", "no compliance server"},
         {"{\"assignments\": [{\"node\": \"n\", \"server\": \"s\"}]}", "needs node"},
     };
