@@ -224,7 +224,7 @@ static int rows_replace(struct compliance_profile *p, struct compliance_profile 
 
 int compliance_row_add(struct compliance_config *c, const char *profile, const json_t *row, json_t *warnings, struct err *err)
 {
-    struct compliance_profile *p, edited = {0};
+    struct compliance_profile *p = NULL, edited = {0};
     struct profile_row added = {0};
     if (profile_to_edit(c, profile, &p, err) != 0 || row_from_json(row, &added, true, err) != 0) return -1;
     profile_copy(&edited, p);
@@ -235,7 +235,7 @@ int compliance_row_add(struct compliance_config *c, const char *profile, const j
 int compliance_row_change(struct compliance_config *c, const char *profile, const char *event, const char *packet, const json_t *fields, json_t *warnings, struct err *err)
 {
     unsigned at;
-    struct compliance_profile *p, edited = {0};
+    struct compliance_profile *p = NULL, edited = {0};
     if (profile_to_edit(c, profile, &p, err) != 0 || row_find(p, event, packet, &at, err) != 0) return -1;
     profile_copy(&edited, p);
     if (row_from_json(fields, &edited.rows[at], false, err) == 0) return rows_replace(p, &edited, warnings, err);
@@ -246,7 +246,7 @@ int compliance_row_change(struct compliance_config *c, const char *profile, cons
 int compliance_row_delete(struct compliance_config *c, const char *profile, const char *event, const char *packet, struct err *err)
 {
     unsigned at;
-    struct compliance_profile *p;
+    struct compliance_profile *p = NULL;
     if (profile_to_edit(c, profile, &p, err) != 0 || row_find(p, event, packet, &at, err) != 0) return -1;
     array_remove(p->rows, &p->n_rows, at, sizeof(*p->rows));
     return 0;

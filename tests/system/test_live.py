@@ -84,7 +84,7 @@ class Changes:
         self.do("password right", "PATCH", "servers/other", {"password": PASSWORD_OF_LINK})
         self.do("assignment deleted", "DELETE", away)
         self.do("assignment added", "POST", "assignments", {"server": "other", "profile": SYSTEM})
-        self.do("server moved", "POST", "assignments", {"server": "other", "profile": EXTRA})
+        self.do("server moved", "PATCH", away, {"profile": EXTRA})
         self.do("handling", "PATCH", f"profiles/{EXTRA}", {"rows": rows([("es_IN", "all", "pass", True), ("es_OUT", "message", "bounce", False)])})
         self.do("rollback", "POST", "rollback", {"version": with_extra})
         self.do("assignment deleted", "DELETE", away)
