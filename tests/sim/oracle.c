@@ -55,7 +55,8 @@ static void answered(struct ask *a, const struct event_answer *answer, bool allo
     waits_no_more(a);
     if (answer->kind == ANSWER_PASS || answer->kind == ANSWER_PASS_STANZA) {
         a->changed = a->changed || (answer->kind == ANSWER_PASS_STANZA && event_catalogue[a->event].answers == ANSWERS_ANY);
-        if (a->event == EVENT_e_PRISESSION && answer->session != NULL && strncmp(answer->session, "session", 7) == 0) a->session_named = answer->session[7] == '0' ? "session0" : "session1";
+        bool names = a->event == EVENT_e_PRISESSION && answer->session != NULL && strncmp(answer->session, "session", 7) == 0;
+        if (names) a->session_named = answer->session[7] == '0' ? "session0" : "session1";
         step_on(a);
     } else if (!refusable(a)) {
         step_on(a);
@@ -121,7 +122,8 @@ static void check_choice(const struct ask *a, const struct event *e, unsigned wo
     uint64_t from = hash_stable(s->from.bare.p, s->from.bare.n), to = jid_present(&s->to) ? hash_stable(s->to.bare.p, s->to.bare.n) : from;
     uint64_t what = hash_mix(from == to ? from : from ^ to, usable << 8 | a->steps[a->step].profile);
     if (choices[what % 4096].what == what)
-        CHECK(choices[what % 4096].link == link, "%s of the same conversation went to %s, and now to %s", name_of(a), link_names[choices[what % 4096].link], link_names[link]);
+        CHECK(choices[what % 4096].link == link, "%s of the same conversation went to %s, and now to %s", name_of(a),
+              link_names[choices[what % 4096].link], link_names[link]);
     choices[what % 4096].what = what;
     choices[what % 4096].link = link;
 }
@@ -206,7 +208,8 @@ static void on_no_server(struct ask *a, const struct event *e, unsigned worker)
 
 static void on_timeout(struct ask *a)
 {
-    CHECK(a->link != LINKS && w.now_ms >= a->deadline_ms, "%s at step %u was given up %llu ms too early", name_of(a), a->step, (unsigned long long)(a->deadline_ms - w.now_ms));
+    CHECK(a->link != LINKS && w.now_ms >= a->deadline_ms, "%s at step %u was given up %llu ms too early", name_of(a), a->step,
+          (unsigned long long)(a->deadline_ms - w.now_ms));
     without_word(a);
 }
 
@@ -232,7 +235,8 @@ void asks_check_deadlines(void)
 {
     LIST_EACH (node, &w.waiting) {
         const struct ask *a = CONTAINER_OF(node, struct ask, node);
-        CHECK(w.now_ms < a->deadline_ms, "%s at step %u still waits, %llu ms after its time", name_of(a), a->step, (unsigned long long)(w.now_ms - a->deadline_ms));
+        CHECK(w.now_ms < a->deadline_ms, "%s at step %u still waits, %llu ms after its time", name_of(a), a->step,
+              (unsigned long long)(w.now_ms - a->deadline_ms));
     }
 }
 
@@ -253,7 +257,8 @@ static void verdict_check(struct ask *a, const struct verdict *v)
     CHECK(v->kind != VERDICT_REFUSE || (v->condition != NULL && v->type != NULL), "refused without a condition");
     CHECK(v->kind != VERDICT_PASS || (v->stanza != NULL && v->changed == a->changed), "%s: changed, or not, against what was answered", name_of(a));
     const char *named = v->kind == VERDICT_PASS ? v->session : NULL;
-    CHECK(v->kind != VERDICT_PASS || (named == NULL ? a->session_named == NULL : a->session_named != NULL && strcmp(named, a->session_named) == 0), "another session was named last");
+    CHECK(v->kind != VERDICT_PASS || (named == NULL ? a->session_named == NULL : a->session_named != NULL && strcmp(named, a->session_named) == 0),
+          "another session was named last");
 }
 
 static void on_done(void *arg, const struct verdict *v)
