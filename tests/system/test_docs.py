@@ -33,6 +33,8 @@ NOT_RUN = {
     "apt-get install go-sendxmpp profanity": "installs packages",
     "profanity -a juliet@localhost                  # in it: /connect juliet@localhost server localhost port 5222 tls trust": "needs a terminal",
     "./check                       # everything, as CI does": "is what runs this test",
+    "build-asan/tests/sim/sim-fast --minutes 10 --seed $RANDOM          # about 20,000 short schedules a second; ./check runs a million":
+        "takes minutes; the suite sim runs the same programs",
 }
 # What goes on until it is interrupted, by its first words, in the manuals, which have no place for a mark.
 GOES_ON = ("signet-recorder serve", "signet-recorder tail", "signetctl events watch")
