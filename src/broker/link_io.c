@@ -38,7 +38,10 @@ struct link_io {
     uint64_t trouble_ms; /* when link_io_trouble() was called last */
     uint64_t slow_ms; /* when senders waited last */
     struct intake *intake; /* what is on its way here */
-    uint64_t refused_logged_ms;
+    struct refused {
+        const char *why; /* the kind: one of the few texts of protocol_read() */
+        uint64_t logged_ms, quiet; /* when it was logged last, and how many were not since */
+    } refused[8];
     uint64_t since_wall_ms;
     unsigned gauge_state; /* the state's gauge it is counted in */
     int64_t gauge_outstanding, gauge_waiting, gauge_bytes;
@@ -336,6 +339,22 @@ static void on_answer(struct link_io *l, uint64_t number, struct event_answer *a
     event_request_clear(&request);
 }
 
+/* Once per kind and minute: a compliance server that is wrong is wrong often. */
+static void tell_refused(struct link_io *l, struct str name, const char *why)
+{
+    unsigned at = 0;
+    while (at + 1 < sizeof l->refused / sizeof l->refused[0] && l->refused[at].why != NULL && strcmp(l->refused[at].why, why) != 0) at++;
+    struct refused *r = &l->refused[at];
+    uint64_t now = worker_now_ms();
+    if (r->why != NULL && now - r->logged_ms < CALM_MS) {
+        r->quiet++;
+        return;
+    }
+    log_warn("broker", "Component %s sent what it may not: <" STR_FMT "/>, %s (%llu more like it since the last line of this kind)", l->spec.component, STR_ARG(name), why,
+             (unsigned long long)r->quiet);
+    *r = (struct refused){.why = why, .logged_ms = now};
+}
+
 static void on_element(void *owner, const struct xml_element *e)
 {
     struct link_io *l = owner;
@@ -349,10 +368,7 @@ static void on_element(void *owner, const struct xml_element *e)
     case PROTOCOL_REFUSED:
         component_wrote(l->component);
         metric_inc(METRIC_LINK_REFUSED);
-        if (worker_now_ms() - l->refused_logged_ms > 1000) {
-            l->refused_logged_ms = worker_now_ms();
-            log_warn("broker", "Component %s sent what it may not: <" STR_FMT "/>, %s", l->spec.component, STR_ARG(e->name), why);
-        }
+        tell_refused(l, e->name, why);
         break;
     }
     settle(l);

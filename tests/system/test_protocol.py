@@ -703,3 +703,16 @@ def again(world):
     world.listener.settimeout(20 * SLOW)
     world.link = Link(world.listener.accept()[0])
     return world.link.shake().event("es_OUT")
+
+
+def test_what_a_link_may_not_send_is_logged_once_per_kind_and_minute(world):
+    link = world.active()
+    log = world.service.options["log.target"]
+    before = log.read_text().count("sent what it may not: <presence/>")
+    refused = world.service.metric("link_refused_total")
+    for i in range(20):
+        if i % 10 == 9:
+            time.sleep(1.1)
+        link.send(f"<presence from='{COMPONENT}' to='juliet@example.com'/>")
+    wait_until("all of them counted", lambda: world.service.metric("link_refused_total") == refused + 20)
+    assert log.read_text().count("sent what it may not: <presence/>") - before <= 1
