@@ -196,12 +196,12 @@ static void end_directed(const struct context *cx, struct effects *fx, const str
     }
 }
 
-static void send_unavailable(const struct context *cx, struct effects *fx, const struct jid *to)
+static void send_from_each(const struct context *cx, struct effects *fx, enum stanza_type type, const struct jid *to)
 {
     LIST_EACH(node, &cx->user->sessions)
     {
         struct session *s = CONTAINER_OF(node, struct session, node);
-        if (session_available(s)) effect_route(fx, stanza_make(STANZA_PRESENCE, PRESENCE_UNAVAILABLE, &s->full, to, STR_NONE, STR("")), PARCEL_COPY);
+        if (session_available(s)) effect_route(fx, stanza_make(STANZA_PRESENCE, type, &s->full, to, STR_NONE, STR("")), PARCEL_COPY);
     }
 }
 
@@ -219,23 +219,13 @@ void block_apply(const struct context *cx, struct effects *fx)
     struct map told = {0};
     for (unsigned i = 0; i < n_concerned; i++) {
         if (concerned[i].blocked || !concerned[i].sees_us || !blocking_matches(cx->user, &concerned[i].to)) continue;
-        send_unavailable(cx, fx, &concerned[i].to);
+        send_from_each(cx, fx, PRESENCE_UNAVAILABLE, &concerned[i].to);
         map_put(&told, concerned[i].to.bare, BLOCKED);
     }
     end_directed(cx, fx, &told);
     map_free(&told);
     effect_reply(fx, stanza_result(cx->stanza, STR("")));
     push(cx, fx, "block", jids, n);
-}
-
-/* What the contact did meanwhile was dropped: he is asked for it. */
-static void probe(const struct context *cx, struct effects *fx, const struct jid *contact)
-{
-    LIST_EACH(node, &cx->user->sessions)
-    {
-        struct session *s = CONTAINER_OF(node, struct session, node);
-        if (session_available(s)) effect_route(fx, stanza_make(STANZA_PRESENCE, PRESENCE_PROBE, &s->full, contact, STR_NONE, STR("")), PARCEL_COPY);
-    }
 }
 
 void unblock_apply(const struct context *cx, struct effects *fx)
@@ -258,6 +248,6 @@ void unblock_apply(const struct context *cx, struct effects *fx)
     for (unsigned i = 0; i < n_concerned; i++) {
         if (!concerned[i].blocked || blocking_matches(cx->user, &concerned[i].to)) continue;
         if (concerned[i].sees_us) presence_to_contact(cx, fx, &concerned[i].to, true);
-        if (concerned[i].seen_by_us) probe(cx, fx, &concerned[i].to);
+        if (concerned[i].seen_by_us) send_from_each(cx, fx, PRESENCE_PROBE, &concerned[i].to); /* what he did meanwhile was dropped */
     }
 }
