@@ -14,6 +14,7 @@
 #include "io/intake.h"
 #include "broker/private.h"
 #include "io/worker.h"
+#include "router/route.h"
 #include <assert.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -302,8 +303,14 @@ static void do_report(void *owner, const struct hold_report *r)
     trace(&t);
 }
 
+static bool do_is_room_domain(void *owner, struct str domain)
+{
+    (void)owner;
+    return router_domain_of_rooms(domain);
+}
+
 static const struct hold_ops hold_ops = {
-    .now_us = do_now_us, .send = do_send, .forget = do_forget, .wake = do_wake, .report = do_report, .is_room_domain = NULL};
+    .now_us = do_now_us, .send = do_send, .forget = do_forget, .wake = do_wake, .report = do_report, .is_room_domain = do_is_room_domain};
 
 /* ---- raising ---- */
 

@@ -398,4 +398,4 @@ const struct c2s_ops jsm_c2s_ops = {
     .on_closed = on_closed,
 };
 
-const struct router_ops jsm_router_ops = {.arrive = receive_parcel, .undeliverable = receive_undeliverable};
+const struct router_base_ops jsm_router_ops = {.ops.arrive = receive_parcel, .undeliverable = receive_undeliverable, .finished = ticket_done};

@@ -3,7 +3,7 @@
 #ifndef SIGNET_JSM_DELIVER_H
 #define SIGNET_JSM_DELIVER_H
 #include "jsm/session.h"
-#include "jsm/verdict.h"
+#include "broker/verdict.h"
 
 struct kept;
 

@@ -6,7 +6,7 @@
 #include "xmpp/c2s.h"
 
 extern const struct c2s_ops jsm_c2s_ops; /* for c2s_start() */
-extern const struct router_ops jsm_router_ops; /* for router_start() */
+extern const struct router_base_ops jsm_router_ops; /* for router_start() */
 void jsm_worker_start(const struct config *config); /* on each worker, before traffic; config is borrowed for the life of the process */
 void jsm_worker_stop(void); /* on each worker, when no session is left */
 

@@ -32,11 +32,9 @@ void incoming_finish(struct incoming *in)
     if (in->carbons != NULL) carbons_end(in->carbons, in->reached, in->deliveries, in->n_deliveries);
     if (in->anew) jsm->anew--;
     stages_mark(in->stanza->sid, STAGE_FINISHED);
-    ticket_done(in->parcel->ticket);
     if (!in->reached && !in->stays) kept_over(in->kept);
     kept_unref(in->kept);
-    stanza_unref(in->parcel->stanza);
-    free(in->parcel);
+    parcel_free(in->parcel);
     if (in->fx_used) effects_clear(&in->fx);
     incoming_deliveries_clear(in);
     free(in->refused);
@@ -278,7 +276,7 @@ static bool needs_lane(const struct incoming *in)
 {
     const struct stanza *s = in->stanza;
     if (in->user->receiving.entries > 0 || in->row != NULL || !list_empty(&in->user->flushes)) return true;
-    return broker_planned(EVENT_e_DELIVER, s) || broker_planned(EVENT_es_IN, s);
+    return ((in->parcel->flags & PARCEL_ROOM) == 0 && broker_planned(EVENT_e_DELIVER, s)) || broker_planned(EVENT_es_IN, s);
 }
 
 /* RFC 6121, 4.3.2: whoever asks for the presence of an account that is not there is told that he is not subscribed to it: so do contacts of a deleted account
@@ -301,6 +299,26 @@ static void nobody_of_that_name(struct incoming *in)
     incoming_reject(in, "service-unavailable");
 }
 
+/* A room's to one of its occupants: the room has asked about it, e_DELIVER is not raised, and it is for that session alone. */
+static void from_room(struct incoming *in)
+{
+    if (blocking_matches(in->user, &in->stanza->from)) {
+        incoming_reject(in, "service-unavailable");
+        return;
+    }
+    in->row = NULL;
+    if (in->parcel->flags & PARCEL_NO_EVENTS) {
+        write_unchecked(in);
+        return;
+    }
+    in->lane.on_head = incoming_on_head;
+    if (needs_lane(in)) {
+        lane_enter(&in->user->receiving, in->stanza->from.bare, &in->lane);
+        lane_stage(&in->lane, in->stage = 1);
+    }
+    incoming_choose(in);
+}
+
 static void incoming_loaded(struct user_wait *wait)
 {
     struct incoming *in = CONTAINER_OF(wait, struct incoming, wait);
@@ -318,6 +336,10 @@ static void incoming_loaded(struct user_wait *wait)
         return;
     }
     in->row = row_of(in, s);
+    if (in->parcel->flags & PARCEL_ROOM) {
+        from_room(in);
+        return;
+    }
     if (in->parcel->flags & PARCEL_NO_EVENTS && in->row == NULL) {
         write_unchecked(in);
         return;
@@ -356,9 +378,7 @@ void receive_parcel(struct parcel *take)
     if (s->to.local.p == NULL) { /* a resource of the server itself has nothing; results and errors it gets end here */
         bool answered = (stanza_is_request(s) || s->kind == STANZA_MESSAGE) && (take->flags & (PARCEL_COPY | PARCEL_NO_EVENTS)) == 0;
         if (answered) incoming_send_back(stanza_error(s, "service-unavailable", NULL, NULL));
-        ticket_done(take->ticket);
-        stanza_unref(s);
-        free(take);
+        parcel_free(take);
         return;
     }
     struct incoming *in = x_calloc(1, sizeof(*in));
@@ -416,9 +436,7 @@ void receive_undeliverable(struct parcel *take, const char *condition)
 {
     bool answered = (take->flags & (PARCEL_NO_EVENTS | PARCEL_COPY)) == 0;
     if (answered) incoming_send_back(stanza_error(take->stanza, condition, NULL, "This service does not reach other domains."));
-    ticket_done(take->ticket);
-    stanza_unref(take->stanza);
-    free(take);
+    parcel_free(take);
 }
 
 void incoming_refuse_all(const char *condition, const char *text)

@@ -67,9 +67,26 @@ static void store_offline(struct incoming *in)
     store_batch_commit(batch, offline_stored, in);
 }
 
+/* The session that a room has as an occupant is no more, and the room was not told, or not yet: now it is. */
+static void not_there_for_room(struct incoming *in)
+{
+    const struct stanza *s = in->stanza;
+    if (!stanza_is_error(s) && s->type != PRESENCE_UNAVAILABLE && s->type != IQ_RESULT) {
+        struct arena *a = arena_new(0);
+        struct jid room = jid_to_bare(a, &s->from);
+        router_route(stanza_make(STANZA_PRESENCE, PRESENCE_UNAVAILABLE, &s->to, &room, STR_NONE, STR("")), (struct ticket){0}, PARCEL_NO_EVENTS);
+        arena_free(a);
+    }
+    incoming_reject(in, "recipient-unavailable");
+}
+
 void incoming_nobody_there(struct incoming *in)
 {
     const struct stanza *s = in->stanza;
+    if (in->parcel->flags & PARCEL_ROOM) {
+        not_there_for_room(in);
+        return;
+    }
     if (s->kind != STANZA_MESSAGE) {
         if (stanza_is_request(s))
             incoming_reject(in, "service-unavailable");

@@ -2,7 +2,7 @@
 #include "base/clock.h"
 #include "base/metric.h"
 #include "base/stages.h"
-#include "jsm/delay.h"
+#include "xmpp/delay.h"
 #include "jsm/features/features.h"
 #include "jsm/had.h"
 #include "jsm/incoming.h"
@@ -74,7 +74,8 @@ static void ask_sessions(struct incoming *in, struct session **chosen, unsigned 
     lane_more(&in->lane, true);
     for (unsigned i = 0; i < n; i++) {
         struct delivery *d = &in->deliveries[i];
-        bool now = deliver_ask(d, chosen[i], stanza_ref(in->stanza), COPY_NONE, in->lane.lane != NULL ? &in->lane : NULL, copy_ready);
+        enum event_copy copy = (in->parcel->flags & PARCEL_ROOM) != 0 && (in->parcel->flags & PARCEL_COPY) != 0 ? COPY_MUC : COPY_NONE;
+        bool now = deliver_ask(d, chosen[i], stanza_ref(in->stanza), copy, in->lane.lane != NULL ? &in->lane : NULL, copy_ready);
         d->owner = in;
         if (!now) in->asking++;
     }
@@ -141,7 +142,7 @@ static void nobody_took_it(struct incoming *in)
 static bool unsubscribed_broadcast(const struct incoming *in)
 {
     const struct stanza *s = in->stanza;
-    if (s->type != PRESENCE_AVAILABLE || (in->parcel->flags & PARCEL_COPY) == 0 || jid_bare_eq(&s->from, &in->user->jid)) return false;
+    if (s->type != PRESENCE_AVAILABLE || (in->parcel->flags & (PARCEL_COPY | PARCEL_ROOM)) != PARCEL_COPY || jid_bare_eq(&s->from, &in->user->jid)) return false;
     const struct roster_item *item = roster_find(in->user, s->from.bare);
     return item == NULL || (item->subscription != SUBSCRIPTION_TO && item->subscription != SUBSCRIPTION_BOTH);
 }
@@ -360,8 +361,31 @@ void incoming_choose(struct incoming *in)
     if (wait_for_flush(in, flush_over)) return;
     unsigned most = sessions_of(in->user);
     struct session *few[FEW_SESSIONS], **chosen = most <= FEW_SESSIONS ? few : x_calloc(most, sizeof(*chosen));
+<<<<<<< HEAD
     bool for_user;
     unsigned n = choose(in, chosen, &for_user);
     go_on_with(in, chosen, n, for_user);
+=======
+    if (jid_is_full(&s->to)) {
+        struct session *exact = session_by_resource(in->user, s->to.resource);
+        if (exact != NULL && exact->state == SESSION_OPEN && session_takes(exact))
+            chosen[n++] = exact;
+        else if ((in->parcel->flags & PARCEL_ROOM) == 0 && (s->type == MESSAGE_CHAT || in->anew)) /* its sender was told that it is accepted, and may be gone: it is for the user now */
+            n = to_bare(in, chosen);
+    } else {
+        n = to_bare(in, chosen);
+    }
+    n = without_refused(in, chosen, n);
+    in->behind = n > 0 && is_behind(in, chosen[0]);
+    if (n > 0 && !in->behind && in->came_wall_ms != 0) stamp(in, true);
+    if (in->behind)
+        incoming_store(in);
+    else if (n > 0)
+        ask_sessions(in, chosen, n);
+    else if (in->n_refused > 0)
+        nobody_took_it(in);
+    else
+        incoming_nobody_there(in);
+>>>>>>> 45cf9f5 (router: Serve several domains, and many recipients with one message)
     if (chosen != few) free(chosen);
 }

@@ -7,7 +7,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/metric.h"
-#include "jsm/delay.h"
+#include "xmpp/delay.h"
 #include "jsm/features/features.h"
 #include "jsm/receive.h"
 #include <limits.h>

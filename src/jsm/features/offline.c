@@ -9,7 +9,7 @@
 #include "base/log.h"
 #include "base/metric.h"
 #include "broker/broker.h"
-#include "jsm/delay.h"
+#include "xmpp/delay.h"
 #include "jsm/deliver.h"
 #include "jsm/features/features.h"
 #include "jsm/had.h"

@@ -1,6 +1,6 @@
 /* A verdict kept until its turn in the lane comes, and what a refusal answers (EVENTS.md, "What refusal does to each kind of stanza"). */
-#ifndef SIGNET_JSM_VERDICT_H
-#define SIGNET_JSM_VERDICT_H
+#ifndef SIGNET_BROKER_VERDICT_H
+#define SIGNET_BROKER_VERDICT_H
 #include "broker/broker.h"
 
 struct kept_verdict {

@@ -1,5 +1,5 @@
 /* Delay stamps (XEP-0203). A message has at most one of ours: what goes back into the store, or on to another session, leaves its stamp behind. */
-#include "jsm/delay.h"
+#include "xmpp/delay.h"
 #include "base/clock.h"
 
 #define NS_DELAY "urn:xmpp:delay"

@@ -1,5 +1,5 @@
 /* Keeping verdicts, and turning a refusal into what its originator or addressee gets. */
-#include "jsm/verdict.h"
+#include "broker/verdict.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
