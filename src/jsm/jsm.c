@@ -205,7 +205,7 @@ static unsigned delivered_anew(void)
     return atomic_load(&n);
 }
 
-void jsm_drain(uint64_t wait_ms)
+void jsm_drain(uint64_t wait_ms, void (*before_end)(void))
 {
     worker_each(stop_reading, NULL, NULL);
     struct timespec pause = {.tv_nsec = 5 * 1000 * 1000};
@@ -215,6 +215,7 @@ void jsm_drain(uint64_t wait_ms)
         worker_each(return_the_rest, NULL, NULL);
         nanosleep(&pause, NULL);
     }
+    before_end();
     worker_each(end_sessions, NULL, NULL);
     for (uint64_t waited = 0; delivered_anew() > 0 && waited < wait_ms; waited += 5) nanosleep(&pause, NULL);
 }

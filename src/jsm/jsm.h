@@ -11,8 +11,8 @@ void jsm_worker_start(const struct config *config); /* on each worker, before tr
 void jsm_worker_stop(void); /* on each worker, when no session is left */
 
 /* Shutdown, from a non-worker thread; blocks. Stops reading, waits up to wait_ms for stanzas under way, returns the rest to their senders as errors, ends all
- * sessions (es_END raised, streams closed with system-shutdown). */
-void jsm_drain(uint64_t wait_ms);
+ * sessions (es_END raised, streams closed with system-shutdown). before_end: called when no stanza is under way any more, and all sessions are still there. */
+void jsm_drain(uint64_t wait_ms, void (*before_end)(void));
 
 struct session_view { /* borrowed during the callback */
     struct str jid;

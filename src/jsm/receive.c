@@ -34,7 +34,7 @@ void incoming_finish(struct incoming *in)
     stages_mark(in->stanza->sid, STAGE_FINISHED);
     if (!in->reached && !in->stays) kept_over(in->kept);
     kept_unref(in->kept);
-    parcel_free(in->parcel);
+    parcel_unref(in->parcel);
     if (in->fx_used) effects_clear(&in->fx);
     incoming_deliveries_clear(in);
     free(in->refused);
@@ -378,7 +378,7 @@ void receive_parcel(struct parcel *take)
     if (s->to.local.p == NULL) { /* a resource of the server itself has nothing; results and errors it gets end here */
         bool answered = (stanza_is_request(s) || s->kind == STANZA_MESSAGE) && (take->flags & (PARCEL_COPY | PARCEL_NO_EVENTS)) == 0;
         if (answered) incoming_send_back(stanza_error(s, "service-unavailable", NULL, NULL));
-        parcel_free(take);
+        parcel_unref(take);
         return;
     }
     struct incoming *in = x_calloc(1, sizeof(*in));
@@ -418,8 +418,7 @@ static void again_loaded(struct user_wait *wait)
 void receive_again(struct stanza *take, uint64_t since_wall_ms, struct kept *kept)
 {
     struct incoming *in = x_calloc(1, sizeof(*in));
-    in->parcel = x_calloc(1, sizeof(*in->parcel));
-    in->parcel->stanza = take;
+    in->parcel = parcel_made(take);
     in->stanza = stanza_ref(take);
     in->since_us = clock_us();
     in->user = user_hold(&take->to);
@@ -436,7 +435,7 @@ void receive_undeliverable(struct parcel *take, const char *condition)
 {
     bool answered = (take->flags & (PARCEL_NO_EVENTS | PARCEL_COPY)) == 0;
     if (answered) incoming_send_back(stanza_error(take->stanza, condition, NULL, "This service does not reach other domains."));
-    parcel_free(take);
+    parcel_unref(take);
 }
 
 void incoming_refuse_all(const char *condition, const char *text)

@@ -1,5 +1,5 @@
 /* One stanza for many sessions. Recipients are gathered per worker; what travels is one message with the addresses of that worker's, and one reference to
- * the stanza. Each part and each copy made of it refers to the whole, and the last that is done with lets the ticket come back. */
+ * the stanza. Each copy made of it refers to what it was sent for, whose ticket waits for all of them. */
 #include "base/list.h"
 #include "router/private.h"
 #include <stdatomic.h>
@@ -13,18 +13,18 @@ struct part { /* what one worker gets */
     size_t n, cap;
 };
 struct fanout {
-    atomic_uint refs; /* parts and copies under way, +1 while sending */
+    atomic_uint refs; /* parts under way, +1 while sending */
     struct stanza *stanza;
-    struct ticket ticket;
+    struct parcel *cause; /* a reference, or NULL */
     unsigned flags;
     struct part **parts; /* by worker */
 };
 
-struct fanout *fanout_new(struct stanza *take, struct ticket ticket, unsigned flags)
+struct fanout *fanout_new(struct stanza *take, struct parcel *cause, unsigned flags)
 {
     struct fanout *f = x_calloc(1, sizeof(*f));
     f->stanza = take;
-    f->ticket = ticket;
+    if (cause != NULL) f->cause = parcel_ref(cause);
     f->flags = flags | PARCEL_ROOM;
     f->parts = x_calloc(worker_count(), sizeof(*f->parts));
     return f;
@@ -46,10 +46,10 @@ void fanout_add(struct fanout *f, const struct jid *to)
     p->to[p->n++] = jid_copy(p->arena, to);
 }
 
-void fanout_unref(struct fanout *f)
+static void fanout_unref(struct fanout *f)
 {
     if (atomic_fetch_sub_explicit(&f->refs, 1, memory_order_acq_rel) > 1) return;
-    router_finished(f->ticket);
+    parcel_unref(f->cause);
     stanza_unref(f->stanza);
     free(f);
 }
@@ -59,8 +59,7 @@ static void part_arrive(struct part *p)
     struct fanout *f = p->all;
     for (size_t i = 0; i < p->n; i++) {
         struct stanza_change change = {.to = &p->to[i]};
-        atomic_fetch_add_explicit(&f->refs, 1, memory_order_relaxed);
-        router_arrive_copy(stanza_with(f->stanza, &change), f, f->flags);
+        router_arrive_copy(stanza_with(f->stanza, &change), f->cause, f->flags);
     }
     arena_free(p->arena);
     free(p->to);

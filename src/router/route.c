@@ -81,36 +81,50 @@ uint32_t router_owner_of(struct str bare) { return (uint32_t)(hash_stable(bare.p
 
 uint32_t router_owner(const struct jid *jid) { return router_owner_of(jid->bare); }
 
-void router_finished(struct ticket ticket)
-{
-    if (ticket.session != 0) router.base->finished(ticket);
-}
-
 static void parcel_arrived(struct msg *msg)
 {
     struct parcel *parcel = CONTAINER_OF(msg, struct parcel, msg);
     domain_find(parcel->stanza->to.domain)->ops->arrive(parcel);
 }
 
-static struct parcel *parcel_new(struct stanza *take, struct ticket ticket, unsigned flags)
+static struct parcel *parcel_new(struct stanza *take, struct ticket ticket, struct parcel *cause, unsigned flags)
 {
     struct parcel *parcel = x_calloc(1, sizeof(*parcel));
+    atomic_init(&parcel->refs, 1);
     parcel->stanza = take;
     parcel->ticket = ticket;
     parcel->flags = flags;
+    if (cause != NULL) parcel->cause = parcel_ref(cause);
     return parcel;
 }
 
-void router_route(struct stanza *take, struct ticket ticket, unsigned flags)
+struct parcel *parcel_made(struct stanza *take) { return parcel_new(take, (struct ticket){0}, NULL, 0); }
+
+struct parcel *parcel_ref(struct parcel *p)
 {
-    struct parcel *parcel = parcel_new(take, ticket, flags);
-    const struct domain *domain = domain_find(take->to.domain);
+    atomic_fetch_add_explicit(&p->refs, 1, memory_order_relaxed);
+    return p;
+}
+
+void parcel_unref(struct parcel *p)
+{
+    if (p == NULL || atomic_fetch_sub_explicit(&p->refs, 1, memory_order_acq_rel) > 1) return;
+    if (p->ticket.session != 0) router.base->finished(p->ticket);
+    parcel_unref(p->cause);
+    stanza_unref(p->stanza);
+    free(p);
+}
+
+static void parcel_send(struct parcel *parcel)
+{
+    const struct jid *to = &parcel->stanza->to;
+    const struct domain *domain = domain_find(to->domain);
     if (domain == NULL) {
         metric_inc(METRIC_ROUTE_OUTSIDE);
         router.base->undeliverable(parcel, "remote-server-not-found");
         return;
     }
-    uint32_t owner = router_owner(&take->to);
+    uint32_t owner = router_owner(to);
     if (owner == worker_id()) {
         metric_inc(METRIC_ROUTE_MINE);
         domain->ops->arrive(parcel);
@@ -121,17 +135,11 @@ void router_route(struct stanza *take, struct ticket ticket, unsigned flags)
     worker_post(owner, &parcel->msg);
 }
 
-void router_arrive_copy(struct stanza *take, struct fanout *of, unsigned flags)
-{
-    struct parcel *parcel = parcel_new(take, (struct ticket){0}, flags);
-    parcel->of = of;
-    router.base->ops.arrive(parcel);
-}
+void router_route(struct stanza *take, struct ticket ticket, unsigned flags) { parcel_send(parcel_new(take, ticket, NULL, flags)); }
 
-void parcel_free(struct parcel *take)
+void router_route_for(struct stanza *take, struct parcel *cause, unsigned flags) { parcel_send(parcel_new(take, (struct ticket){0}, cause, flags)); }
+
+void router_arrive_copy(struct stanza *take, struct parcel *cause, unsigned flags)
 {
-    router_finished(take->ticket);
-    if (take->of != NULL) fanout_unref(take->of);
-    stanza_unref(take->stanza);
-    free(take);
+    router.base->ops.arrive(parcel_new(take, (struct ticket){0}, cause, flags));
 }

@@ -19,14 +19,17 @@ enum parcel_flags {
     PARCEL_COUNTED = 4, /* its sender counted it as on its way to another worker (jsm/brake.c) */
     PARCEL_ROOM = 8, /* from a room to one session of an occupant: no e_DELIVER, that session or none */
 };
-struct parcel { /* a stanza on its way to its addressee; allocated by router_route(), freed by the ops */
+struct parcel { /* a stanza on its way to its addressee; made by router_route(), the ops' to unref */
     struct msg msg;
+    atomic_uint refs;
     struct stanza *stanza; /* a reference */
-    struct ticket ticket;
+    struct ticket ticket; /* goes back with the last reference */
     unsigned flags;
-    struct fanout *of; /* the whole this is a copy of, or NULL */
+    struct parcel *cause; /* a reference to what this was sent for, so that the ticket of that waits for this; NULL: nothing */
 };
-void parcel_free(struct parcel *take); /* it is done with: the ticket goes back */
+struct parcel *parcel_made(struct stanza *take); /* one that was never routed: it is where it belongs */
+struct parcel *parcel_ref(struct parcel *p); /* thread-safe, as is the next */
+void parcel_unref(struct parcel *p); /* NULL is a no-op */
 struct router_ops {
     void (*arrive)(struct parcel *take); /* on the worker that owns parcel->stanza->to */
 };
@@ -41,6 +44,7 @@ must_check int router_add_service(const char *domain, const struct router_ops *o
 void router_stop(void);
 /* Sends a stanza with a `to` on its way. Takes the reference. Order between two workers is kept. Worker threads only. */
 void router_route(struct stanza *take, struct ticket ticket, unsigned flags);
+void router_route_for(struct stanza *take, struct parcel *cause, unsigned flags); /* the same, sent because of that; cause may be NULL */
 void router_finished(struct ticket ticket); /* one copy of an accepted stanza is done; a ticket without session is a no-op */
 bool router_domain_served(struct str domain); /* by the session manager; any thread */
 bool router_domain_of_rooms(struct str domain); /* by another service; any thread */
@@ -49,11 +53,10 @@ uint32_t router_owner(const struct jid *jid); /* the worker that owns a bare JID
 uint32_t router_owner_of(struct str bare);
 
 /* One stanza for many sessions, each under its full JID: what a room sends to its occupants. One message per worker that owns some of them carries it, and
- * there each becomes a parcel of its own (PARCEL_ROOM), in the order of sending. The ticket comes back when all are
- * done with. */
+ * there each becomes a parcel of its own (PARCEL_ROOM), in the order of sending. */
 struct fanout;
-struct fanout *fanout_new(struct stanza *take, struct ticket ticket, unsigned flags); /* `to` of the stanza does not matter */
+struct fanout *fanout_new(struct stanza *take, struct parcel *cause, unsigned flags); /* `to` of the stanza does not matter; cause may be NULL */
 void fanout_add(struct fanout *f, const struct jid *to); /* a full JID; copied */
-void fanout_send(struct fanout *take); /* to nobody: the ticket comes back at once */
+void fanout_send(struct fanout *take);
 
 #endif

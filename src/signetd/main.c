@@ -12,6 +12,7 @@
 #include "router/route.h"
 #include "signetd/certificates.h"
 #include "store/store.h"
+#include "tc/tc.h"
 #include "xml/parser.h"
 #include "xmpp/c2s.h"
 #include <getopt.h>
@@ -132,12 +133,14 @@ static void worker_begin(unsigned worker)
 {
     (void)worker;
     jsm_worker_start(&the_daemon.config);
+    tc_worker_start();
     broker_worker_start();
 }
 
 static void worker_end(unsigned worker)
 {
     (void)worker;
+    tc_worker_stop();
     jsm_worker_stop();
     xml_parsers_trim();
 }
@@ -199,6 +202,7 @@ static int start(struct daemon *d, struct err *err)
     if (router_start(config, &jsm_router_ops, err) != 0) return -1;
     if (broker_start(config, d->node, boot, err) != 0) return -1;
     intake_set_senders(&jsm_senders);
+    if (tc_start(config, err) != 0) return -1;
     if (c2s_start(config, &jsm_c2s_ops, d->tls, err) != 0) return -1;
     if (workers_start((unsigned)config->server_workers, worker_begin, err) != 0) return -1;
     if (service_start(config, &service_ops, err) != 0) return -1;
@@ -228,13 +232,14 @@ static void stop(struct daemon *d)
 {
     sd_notify(0, d->restart ? "RELOADING=1" : "STOPPING=1"); /* who restarts stays */
     worker_each(stop_listening, NULL, NULL);
-    jsm_drain((uint64_t)d->config.server_shutdown_wait * 1000);
+    jsm_drain((uint64_t)d->config.server_shutdown_wait * 1000, tc_close_rooms);
     admin_stop();
     broker_stop((uint64_t)d->config.server_shutdown_wait * 1000);
     if (!store_settle((uint64_t)d->config.server_shutdown_wait * 1000)) log_warn("signetd", "the store is still busy after shutdown_wait");
     workers_stop(worker_end);
     c2s_stop();
     store_stop();
+    tc_stop();
     router_stop();
     tls_unref(d->tls);
 }

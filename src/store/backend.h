@@ -6,6 +6,7 @@
 #ifndef SIGNET_STORE_BACKEND_H
 #define SIGNET_STORE_BACKEND_H
 #include "base/arena.h"
+#include "store/rooms.h"
 #include "store/store.h"
 
 enum store_step_kind {
@@ -39,6 +40,21 @@ struct store_step { /* of a batch */
             bool blocked;
         } blocked;
         uint64_t motd_seen;
+    } u;
+};
+enum store_room_step_kind { ROOM_STEP_SET, ROOM_STEP_DELETE, ROOM_STEP_AFFILIATED, ROOM_STEP_PAST_ADD, ROOM_STEP_PAST_DELETE };
+struct store_room_step { /* of a batch of one room */
+    struct store_room_step *next;
+    enum store_room_step_kind kind;
+    union {
+        struct store_room_fields fields;
+        struct store_affiliated affiliated;
+        struct {
+            struct stanza *stanza; /* a reference */
+            uint64_t wall_ms;
+            unsigned keep;
+        } past;
+        uint64_t sid;
     } u;
 };
 struct store_compliance {
@@ -76,6 +92,10 @@ struct store_backend {
 
     int (*notice_load)(struct arena *a, struct store_notice **out, size_t *n, struct err *err);
     int (*notice_set)(struct str domain, struct str kind, struct str text, bool anew, uint64_t *version, struct err *err);
+
+    int (*room_load)(struct str room, struct arena *a, struct store_room *out, struct err *err); /* look-up */
+    int (*room_list)(struct arena *a, struct store_room **out, size_t *n, struct err *err); /* address and config only */
+    int (*room_batch)(struct str room, const struct store_room_step *steps, struct err *err);
 
     int (*compliance_load)(int64_t version, struct arena *a, struct store_compliance *out, struct err *err); /* look-up; version 0: the newest */
     int (*compliance_add)(struct str json, const struct store_compliance_note *note, unsigned keep, struct err *err);

@@ -69,6 +69,9 @@ must_check int sqlite_account_names(struct str domain, bool disabled, unsigned l
 must_check int sqlite_noticed(int64_t account, uint64_t motd_seen, struct err *err);
 must_check int sqlite_notice_load(struct arena *a, struct store_notice **out, size_t *n, struct err *err);
 must_check int sqlite_notice_set(struct str domain, struct str kind, struct str text, bool anew, uint64_t *version, struct err *err);
+must_check int sqlite_room_load(struct str room, struct arena *a, struct store_room *out, struct err *err);
+must_check int sqlite_room_list(struct arena *a, struct store_room **out, size_t *n, struct err *err);
+must_check int sqlite_room_batch(struct str room, const struct store_room_step *steps, struct err *err);
 must_check int sqlite_compliance_load(int64_t version, struct arena *a, struct store_compliance *out, struct err *err);
 must_check int sqlite_compliance_add(struct str json, const struct store_compliance_note *note, unsigned keep, struct err *err);
 must_check int sqlite_compliance_list(unsigned limit, struct arena *a, struct store_compliance_note **out, size_t *n, struct err *err);

@@ -1,0 +1,96 @@
+/* A stanza that came for a room or the service, from its arrival until its last effect: check, events, then in the room's order check again, apply.
+ *
+ * Its row (src/tables/rooms.def) is data: which stanzas, and two functions. `check` looks at the room as it is now and says either what is wrong, or which
+ * events stand before the change, in their order. They are raised one after the other without waiting for the requests ahead; when all have passed and all
+ * ahead are done, `check` is asked once more: what has become wrong meanwhile is an error, what must be asked in addition is asked, and then `apply` changes
+ * the room and sends. So a slow compliance server costs a room one round trip, not one for each request. */
+#ifndef SIGNET_TC_REQUEST_H
+#define SIGNET_TC_REQUEST_H
+#include "broker/broker.h"
+#include "broker/verdict.h"
+#include "tc/room.h"
+
+enum request_target { /* where it is directed to, and in which state that is; a mask */
+    TO_SERVICE = 1, /* the service's domain */
+    TO_ROOM = 2, /* the bare JID of a room that exists */
+    TO_NICK = 4, /* room@service/nick, the room exists */
+    TO_ABSENT = 8, /* a room that does not exist, bare or with a nick */
+};
+struct request;
+struct request_row {
+    const char *name;
+    enum stanza_kind kind;
+    unsigned types; /* mask of 1 << enum stanza_type */
+    const char *element, *ns; /* a child that must be there; NULL: whatever */
+    unsigned targets; /* mask of enum request_target */
+    /* A stanza error condition (and *r->text), or NULL and request_needs() was called for each event before. Changes nothing. */
+    const char *(*check)(struct request *r);
+    void (*apply)(struct request *r);
+    const char *what; /* for the documentation */
+};
+extern const struct request_row request_table[];
+extern const unsigned request_table_rows;
+
+struct asked { /* an event before the change */
+    enum event_id event;
+    unsigned item; /* of a request with several: which */
+    bool passed;
+};
+enum request_step { REQUEST_LOADING, REQUEST_ASKED, REQUEST_TURN, REQUEST_STORING, REQUEST_DONE };
+struct request {
+    struct list node; /* in tc->requests */
+    struct lane_entry lane;
+    struct room_wait wait;
+    struct room *room;
+    struct parcel *parcel; /* what came; referred to by what is sent because of it: the ticket goes back when all that has arrived */
+    struct arena *arena;
+    struct stanza *stanza; /* as it is now: what was let through */
+    const struct request_row *row;
+    enum request_step step;
+    uint32_t stage;
+    bool examined; /* the first event, onPacket or onServicePacket, has passed */
+    bool refused;
+    struct kept_verdict verdict; /* of a refusal */
+    struct asked *needs; /* what the last check asked for, in order */
+    unsigned n_needs, needs_cap;
+    struct asked *passed; /* those that passed */
+    unsigned n_passed, passed_cap;
+    enum event_id asking;
+    unsigned asking_item;
+    const char *text; /* of an error, for a person */
+    const char *own_condition, *own_ns; /* an application's own condition beside it */
+    struct stanza *outgoing; /* a message as the room sends it out, from the time it is made */
+    void *data; /* the row's own, in the arena */
+    struct store_room_batch *batch;
+    void (*stored)(struct request *r);
+    bool self_made; /* by the service itself: nobody is answered */
+};
+
+/* ---- request.c ---- */
+void request_arrive(struct parcel *take); /* router_ops.arrive */
+/* Something the service does by itself goes the same way: a stanza as if it had come. */
+void request_by_service(const struct request_row *row, struct stanza *take);
+/* In check: this event stands before the change. */
+void request_needs(struct request *r, enum event_id event, unsigned item);
+/* In apply: the batch to be committed before `then` goes on (which sends); kept for persistent rooms only. */
+struct store_room_batch *request_store(struct request *r);
+void request_then(struct request *r, void (*then)(struct request *r));
+void request_fail(struct request *r, const char *condition, const char *text); /* in apply, after all: an error to the sender */
+
+/* ---- events.c: what an event shows ---- */
+struct stanza *request_subject(struct request *r, enum event_id event, unsigned item); /* a new reference */
+void request_accept(struct request *r, enum event_id event, unsigned item, const struct stanza *passed); /* it was let through, perhaps changed */
+/* After a change: nobody waits. subject: borrowed. */
+void room_raise_after(const struct room *room, enum event_id event, const struct stanza *subject);
+
+/* ---- send.c ---- */
+void send_reply(struct request *r, struct stanza *take); /* to the sender; NULL: nothing */
+void send_error(struct request *r, const char *condition, const char *type, const char *text);
+void send_to(const struct attendee *a, struct stanza *take, const struct request *cause); /* one session; `to` is set here */
+struct crowd { /* whom */
+    bool (*fits)(const void *arg, const struct attendee *a); /* NULL: all */
+    const void *arg;
+};
+void send_to_all(struct room *room, struct stanza *take, struct crowd crowd, const struct request *cause);
+
+#endif

@@ -1,0 +1,41 @@
+/* The functions that src/tables/rooms.def names: a check and an apply per kind of request. Each kind is one file. */
+#ifndef SIGNET_TC_ROWS_H
+#define SIGNET_TC_ROWS_H
+#include "tc/request.h"
+
+/* join.c: presence to a room or nick */
+const char *join_check(struct request *r);
+void join_apply(struct request *r);
+/* leave.c */
+const char *leave_check(struct request *r);
+void leave_apply(struct request *r);
+const char *close_check(struct request *r);
+void close_apply(struct request *r);
+void close_refused(struct request *r);
+extern const struct request_row close_row;
+/* message.c */
+const char *groupchat_check(struct request *r);
+void groupchat_apply(struct request *r);
+const char *private_check(struct request *r);
+void private_apply(struct request *r);
+const char *error_check(struct request *r);
+void error_apply(struct request *r);
+
+/* ---- what the kinds share ---- */
+struct notice;
+/* An attendee goes: presence to the others as the notice has it, onLeave and onAfterChangeUser, and the room's end when nobody is left. leaving: the
+ * presence he sent, or NULL. */
+void leave_room(struct attendee *a, const struct notice *notice, const struct stanza *leaving, const struct request *cause);
+void occupant_leave_room(struct occupant *o, const struct notice *notice, const struct request *cause); /* with all his sessions */
+void room_close_when_empty(struct room *r);
+struct attendee *request_attendee(const struct request *r); /* the session that sent it, if it is in the room */
+
+/* ---- history.c ---- */
+void history_add(struct room *r, const struct stanza *message, uint64_t wall_ms);
+struct history_wish { /* XEP-0045, 7.2.14; -1: not limited */
+    int64_t max_chars, max_stanzas;
+    uint64_t since_wall_ms;
+};
+void history_send(struct attendee *a, const struct history_wish *wish, const struct request *cause); /* history, then the subject; onHistory before */
+
+#endif

@@ -1,0 +1,78 @@
+/* What a room sends: to whoever asked, to one session, to all or some of those in it. Each is sent because of a request, whose ticket waits for it. */
+#include "tc/request.h"
+#include <stdlib.h>
+
+static struct parcel *parcel_of(const struct request *cause) { return cause != NULL ? cause->parcel : NULL; }
+
+void send_reply(struct request *r, struct stanza *take)
+{
+    if (take == NULL) return;
+    if (r->self_made || !jid_present(&take->to)) {
+        stanza_unref(take);
+        return;
+    }
+    router_route_for(take, r->parcel, PARCEL_ROOM);
+}
+
+void send_error(struct request *r, const char *condition, const char *type, const char *text)
+{
+    if (r->parcel->flags & (PARCEL_COPY | PARCEL_NO_EVENTS)) return;
+    send_reply(r, stanza_error_with(r->stanza, condition, type, text, r->own_condition, r->own_ns));
+}
+
+/* ---- behind the history ---- */
+struct copy {
+    struct list node; /* in attendee->waiting */
+    struct stanza *stanza;
+    struct parcel *cause; /* a reference, or NULL */
+};
+
+static void copy_wait(struct attendee *a, const struct stanza *s, struct parcel *cause)
+{
+    struct copy *c = x_calloc(1, sizeof(*c));
+    c->stanza = stanza_ref(s);
+    c->cause = cause != NULL ? parcel_ref(cause) : NULL;
+    list_push_back(&a->waiting, &c->node);
+}
+
+static void copies_over(struct attendee *a, bool send)
+{
+    struct list *node;
+    while ((node = list_pop_front(&a->waiting)) != NULL) {
+        struct copy *c = CONTAINER_OF(node, struct copy, node);
+        struct stanza_change change = {.to = &a->full};
+        if (send) router_route_for(stanza_with(c->stanza, &change), c->cause, PARCEL_ROOM | PARCEL_COPY);
+        parcel_unref(c->cause);
+        stanza_unref(c->stanza);
+        free(c);
+    }
+}
+
+void copies_send(struct attendee *a) { copies_over(a, true); }
+void copies_drop(struct attendee *a) { copies_over(a, false); }
+
+/* ---- to those in the room ---- */
+void send_to(const struct attendee *a, struct stanza *take, const struct request *cause)
+{
+    struct stanza_change change = {.to = &a->full};
+    struct stanza *out = stanza_with(take, &change);
+    stanza_unref(take);
+    router_route_for(out, parcel_of(cause), PARCEL_ROOM | PARCEL_COPY);
+}
+
+void send_to_all(struct room *room, struct stanza *take, struct crowd crowd, const struct request *cause)
+{
+    struct fanout *f = fanout_new(take, parcel_of(cause), PARCEL_COPY);
+    size_t it = 0;
+    struct str key;
+    void *value;
+    while (map_next(&room->attendees, &it, &key, &value)) {
+        struct attendee *a = value;
+        if (crowd.fits != NULL && !crowd.fits(crowd.arg, a)) continue;
+        if (a->history_asked)
+            copy_wait(a, take, parcel_of(cause));
+        else
+            fanout_add(f, &a->full);
+    }
+    fanout_send(f);
+}
