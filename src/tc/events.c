@@ -1,5 +1,6 @@
 /* What an event shows, and what its answer changes. Most show the stanza as it came; the last one of a message shows it as the room will send it. */
 #include "base/stages.h"
+#include "tc/change.h"
 #include "tc/rows.h"
 #include "tc/stamp.h"
 
@@ -20,9 +21,16 @@ static struct stanza *outgoing_message(const struct request *r)
     return out;
 }
 
+/* Does the event show one part of the request? */
+static bool of_part(const struct request *r, enum event_id event, unsigned item)
+{
+    bool changes = event == EVENT_onBeforeChangeUser || event == EVENT_onBeforeChangeAffiliation || event == EVENT_onBeforeRemoveAffiliation;
+    return changes && item < r->n_parts;
+}
+
 struct stanza *request_subject(struct request *r, enum event_id event, unsigned item)
 {
-    (void)item;
+    if (of_part(r, event, item)) return stanza_ref(r->parts[item].stanza);
     if (event != EVENT_onBeforeBroadcast) return stanza_ref(r->stanza);
     stanza_unref(r->outgoing);
     r->outgoing = outgoing_message(r);
@@ -31,8 +39,7 @@ struct stanza *request_subject(struct request *r, enum event_id event, unsigned 
 
 void request_accept(struct request *r, enum event_id event, unsigned item, const struct stanza *passed)
 {
-    (void)item;
-    struct stanza **now = event == EVENT_onBeforeBroadcast ? &r->outgoing : &r->stanza;
+    struct stanza **now = event == EVENT_onBeforeBroadcast ? &r->outgoing : of_part(r, event, item) ? &r->parts[item].stanza : &r->stanza;
     if (*now == passed) return;
     stanza_unref(*now);
     *now = stanza_ref(passed);

@@ -13,6 +13,11 @@ static void drop_oldest(struct room *r)
     r->n_history--;
 }
 
+void history_trim(struct room *r)
+{
+    while (r->n_history > r->config.history) drop_oldest(r);
+}
+
 void history_add(struct room *r, const struct stanza *message, uint64_t wall_ms)
 {
     if (r->config.history == 0 || stanza_child(message, "body", NS_CLIENT) == NULL) return;
@@ -21,7 +26,7 @@ void history_add(struct room *r, const struct stanza *message, uint64_t wall_ms)
     p->wall_ms = wall_ms;
     list_push_back(&r->history, &p->node);
     r->n_history++;
-    while (r->n_history > r->config.history) drop_oldest(r);
+    history_trim(r);
 }
 
 /* The first of those that are wanted: the last ones that keep within all limits. */

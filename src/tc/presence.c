@@ -93,6 +93,7 @@ void presence_broadcast(const struct occupant *o, const struct notice *n, const 
     to_view(o, n, (struct view){.of = o, .address = true, .hidden = hidden}, cause);
     to_view(o, n, (struct view){.of = o, .address = false, .hidden = hidden}, cause);
     to_view(o, n, (struct view){.of = o, .self = true}, cause);
+    if (n->after_subject != NULL) room_raise_after(o->room, n->after_event, n->after_subject);
 }
 
 void presence_to_one(const struct occupant *o, const struct notice *n, const struct attendee *to, const struct request *cause)

@@ -12,6 +12,8 @@ struct notice { /* zeroed: nothing but affiliation and role as they are */
     struct str inner; /* more children of <x/>: <destroy/> */
     unsigned codes[NOTICE_CODES]; /* for all who see it; 0 ends */
     unsigned self_codes[NOTICE_CODES]; /* for himself, beside 110 */
+    enum event_id after_event; /* raised once the presence is sent, before all others; with after_subject NULL: none */
+    const struct stanza *after_subject;
 };
 /* To everybody in the room as far as each may know, to the occupant's own sessions with status 110. */
 void presence_broadcast(const struct occupant *o, const struct notice *notice, const struct request *cause);

@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/metric.h"
 #include "base/stages.h"
+#include "tc/change.h"
 #include "tc/rows.h"
 #include <assert.h>
 #include <stdlib.h>
@@ -47,6 +48,8 @@ static void request_finish(struct request *r)
     list_remove(&r->node);
     store_room_batch_free(r->batch);
     verdict_clear(&r->verdict);
+    for (unsigned i = 0; i < r->n_parts; i++) stanza_unref(r->parts[i].stanza);
+    free(r->parts);
     stanza_unref(r->outgoing);
     stanza_unref(r->stanza);
     parcel_unref(r->parcel);
@@ -82,9 +85,10 @@ static void request_stored(void *arg, const struct err *err)
     struct request *r = arg;
     if (err != NULL) {
         log_error("tc", "cannot store a change of room '%s': %s", r->room->jid.full.p, err->text);
+        if (r->undo != NULL) r->undo(r);
         request_fail(r, "internal-server-error", "The change could not be stored.");
-    } else if (r->stored != NULL) {
-        r->stored(r);
+    } else if (r->then != NULL) {
+        r->then(r);
     }
     request_finish(r);
 }
@@ -95,7 +99,11 @@ struct store_room_batch *request_store(struct request *r)
     return r->batch;
 }
 
-void request_then(struct request *r, void (*then)(struct request *r)) { r->stored = then; }
+void request_then(struct request *r, void (*then)(struct request *r), void (*undo)(struct request *r))
+{
+    r->then = then;
+    r->undo = undo;
+}
 
 static void request_apply(struct request *r)
 {
@@ -111,7 +119,7 @@ static void request_apply(struct request *r)
         store_room_batch_commit(batch, request_stored, r);
         return;
     }
-    if (r->stored != NULL) r->stored(r);
+    if (r->then != NULL) r->then(r);
     request_finish(r);
 }
 

@@ -16,6 +16,7 @@ enum request_target { /* where it is directed to, and in which state that is; a 
     TO_NICK = 4, /* room@service/nick, the room exists */
     TO_ABSENT = 8, /* a room that does not exist, bare or with a nick */
 };
+struct part;
 struct request;
 struct request_row {
     const char *name;
@@ -60,9 +61,11 @@ struct request {
     const char *text; /* of an error, for a person */
     const char *own_condition, *own_ns; /* an application's own condition beside it */
     struct stanza *outgoing; /* a message as the room sends it out, from the time it is made */
+    struct part *parts; /* change.h: what it changes of whom, one by one */
+    unsigned n_parts;
     void *data; /* the row's own, in the arena */
     struct store_room_batch *batch;
-    void (*stored)(struct request *r);
+    void (*then)(struct request *r), (*undo)(struct request *r);
     bool self_made; /* by the service itself: nobody is answered */
 };
 
@@ -74,7 +77,7 @@ void request_by_service(const struct request_row *row, struct stanza *take);
 void request_needs(struct request *r, enum event_id event, unsigned item);
 /* In apply: the batch to be committed before `then` goes on (which sends); kept for persistent rooms only. */
 struct store_room_batch *request_store(struct request *r);
-void request_then(struct request *r, void (*then)(struct request *r));
+void request_then(struct request *r, void (*then)(struct request *r), void (*undo)(struct request *r)); /* undo: the commit failed; may be NULL */
 void request_fail(struct request *r, const char *condition, const char *text); /* in apply, after all: an error to the sender */
 
 /* ---- events.c: what an event shows ---- */

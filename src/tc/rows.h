@@ -21,6 +21,17 @@ void private_apply(struct request *r);
 const char *error_check(struct request *r);
 void error_apply(struct request *r);
 
+/* admin.c */
+const char *admin_get_check(struct request *r);
+void admin_get_apply(struct request *r);
+const char *admin_set_check(struct request *r);
+void admin_set_apply(struct request *r);
+/* owner.c */
+const char *config_get_check(struct request *r);
+void config_get_apply(struct request *r);
+const char *owner_set_check(struct request *r);
+void owner_set_apply(struct request *r);
+
 /* ---- what the kinds share ---- */
 struct notice;
 /* An attendee goes: presence to the others as the notice has it, onLeave and onAfterChangeUser, and the room's end when nobody is left. leaving: the
@@ -31,6 +42,7 @@ void room_close_when_empty(struct room *r);
 struct attendee *request_attendee(const struct request *r); /* the session that sent it, if it is in the room */
 
 /* ---- history.c ---- */
+void history_trim(struct room *r); /* to what the configuration keeps */
 void history_add(struct room *r, const struct stanza *message, uint64_t wall_ms);
 struct history_wish { /* XEP-0045, 7.2.14; -1: not limited */
     int64_t max_chars, max_stanzas;

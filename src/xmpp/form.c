@@ -138,6 +138,17 @@ int form_read(const struct form *form, const struct xml_node *x, struct arena *a
     return 0;
 }
 
+const char *form_unknown(const struct form *form, const struct xml_node *x, struct arena *a)
+{
+    for (const struct xml_node *f = xml_node_child(x, "field", NS_DATA); f != NULL; f = xml_node_next(f, "field", NS_DATA)) {
+        struct str var = xml_node_attr(f, "var");
+        unsigned i = 0;
+        while (i < form->n_fields && !str_is(var, form->fields[i].var)) i++;
+        if (i == form->n_fields && !str_is(var, "FORM_TYPE")) return arena_printf(a, STR_FMT, STR_ARG(var));
+    }
+    return NULL;
+}
+
 struct str form_first(const struct form_value *value) { return value->n > 0 ? value->values[0] : STR_NONE; }
 
 struct str form_lines(const struct form_value *value, struct arena *a)

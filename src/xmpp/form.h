@@ -25,20 +25,21 @@ struct form_field {
     bool required;
     const struct form_option *options; /* of a list; ends with value NULL */
 };
-#define FORM_FIELDS_MAX 8
+#define FORM_FIELDS_MAX 32
 struct form {
     const char *form_type, *title, *instructions; /* FORM_TYPE as XEP-0068 has it */
     const struct form_field *fields;
     unsigned n_fields; /* at most FORM_FIELDS_MAX */
 };
 struct form_value { /* of one field; the same place in an array as the field in the form */
-    const struct str *values;
+    const struct str *values; /* NULL: the field was not there */
     unsigned n;
 };
 void form_write(struct buf *b, const struct form *form, const struct form_value *filled); /* type form; filled NULL: empty */
 /* A submitted form, checked: its type and FORM_TYPE, required fields, one value where one may be, booleans, choices from lists. Addresses are for whoever uses
  * them to judge. Fields the form does not have are ignored. Values are in the arena. -1: *text says what is wrong. */
 must_check int form_read(const struct form *form, const struct xml_node *x, struct arena *a, struct form_value values[FORM_FIELDS_MAX], const char **text);
+const char *form_unknown(const struct form *form, const struct xml_node *x, struct arena *a); /* a field that the form does not have; NULL: none */
 struct str form_first(const struct form_value *value); /* absent: none */
 struct str form_lines(const struct form_value *value, struct arena *a); /* the values, one to a line; absent: none */
 

@@ -1,0 +1,299 @@
+/* Who may change what of whom (XEP-0045, 5.1, 5.2, 8, 9, 10), and what it does to those in the room. */
+#include "tc/change.h"
+#include "tc/keep.h"
+#include "tc/rows.h"
+#include "xml/writer.h"
+#include <stdlib.h>
+
+enum { PARTS_MAX = 500 };
+
+static const char *say(struct request *r, const char *condition, const char *text)
+{
+    r->text = text;
+    return condition;
+}
+
+/* ---- parts ---- */
+unsigned part_add(struct request *r, struct stanza *take)
+{
+    r->parts = x_realloc(r->parts, (r->n_parts + 1) * sizeof(*r->parts));
+    r->parts[r->n_parts] = (struct part){.stanza = take, .wanted = true};
+    return r->n_parts++;
+}
+
+void parts_unwanted(struct request *r)
+{
+    for (unsigned i = 0; i < r->n_parts; i++) r->parts[i].wanted = false;
+}
+
+void part_want_affiliation(struct request *r, const struct jid *jid, enum affiliation affiliation)
+{
+    for (unsigned i = 0; i < r->n_parts; i++) {
+        if (r->parts[i].wanted || !jid_bare_eq(&r->parts[i].change.jid, jid)) continue;
+        r->parts[i].wanted = true;
+        return;
+    }
+    struct buf b = {0};
+    buf_adds(&b, "<query xmlns='" NS_MUC_ADMIN "'><item");
+    xml_add_attr(&b, "affiliation", str_of(affiliation_name(affiliation)));
+    xml_add_attr(&b, "jid", jid->bare);
+    buf_adds(&b, "/></query>");
+    struct stanza *iq = stanza_make(STANZA_IQ, IQ_SET, &r->stanza->from, &r->room->jid, r->stanza->id, buf_str(&b));
+    iq->sid = r->stanza->sid;
+    buf_free(&b);
+    unsigned part = part_add(r, iq); /* may move them */
+    r->parts[part].change.jid = jid_to_bare(r->arena, jid);
+}
+
+/* ---- reading an item ---- */
+static const char *read_who(struct request *r, struct change *c, const struct xml_node *item)
+{
+    struct err err;
+    struct str jid = xml_node_attr(item, "jid");
+    c->nick = xml_node_attr(item, "nick");
+    if (jid.n > 0) {
+        if (jid_parse(r->arena, jid, &c->jid, &err) != 0) return say(r, "jid-malformed", arena_printf(r->arena, "%s", err.text));
+        c->jid = jid_to_bare(r->arena, &c->jid);
+    }
+    if (c->nick.p == NULL && jid.n == 0) return say(r, "bad-request", "An item names somebody by nick or jid.");
+    if (c->by_role && c->nick.p == NULL) return say(r, "bad-request", "A role is changed by nick.");
+    const struct occupant *o = jid.n == 0 || c->by_role ? occupant_by_nick(r->room, c->nick) : NULL;
+    if (o == NULL && (c->by_role || jid.n == 0)) return say(r, "item-not-found", "Nobody in this room has that nick.");
+    if (jid.n == 0) c->jid = jid_copy(r->arena, &o->user);
+    return NULL;
+}
+
+static const char *read_item(struct request *r, struct part *p)
+{
+    struct err err;
+    struct change *c = &p->change;
+    const struct xml_node *query = stanza_tree(p->stanza, stanza_child(p->stanza, "query", NS_MUC_ADMIN), r->arena, &err);
+    const struct xml_node *item = query != NULL ? xml_node_child(query, "item", NS_MUC_ADMIN) : NULL;
+    *c = (struct change){0};
+    if (item == NULL) return say(r, "bad-request", "The query has no <item/>.");
+    struct str role = xml_node_attr(item, "role"), affiliation = xml_node_attr(item, "affiliation");
+    if ((role.p != NULL) == (affiliation.p != NULL)) return say(r, "bad-request", "An item has either a role or an affiliation.");
+    c->by_role = role.p != NULL;
+    int value = c->by_role ? role_by_name(role) : affiliation_by_name(affiliation);
+    if (value < 0) return say(r, "bad-request", "There is no such role or affiliation.");
+    if (c->by_role)
+        c->role = (enum role)value;
+    else
+        c->affiliation = (enum affiliation)value;
+    const struct xml_node *reason = xml_node_child(item, "reason", NS_MUC_ADMIN);
+    if (reason != NULL) c->reason = xml_node_text(r->arena, reason);
+    return read_who(r, c, item);
+}
+
+/* ---- may he? ---- */
+struct actor {
+    enum affiliation affiliation;
+    enum role role;
+    bool service; /* a service administrator, or the service itself */
+};
+
+static struct actor actor_of(const struct request *r)
+{
+    const struct attendee *a = request_attendee(r);
+    struct actor who = {
+        .affiliation = room_affiliation(r->room, r->stanza->from.bare),
+        .role = a != NULL ? a->occupant->role : ROLE_NONE,
+        .service = r->self_made || service_admin(&r->stanza->from),
+    };
+    if (who.service) who.affiliation = AFFILIATION_OWNER, who.role = ROLE_MODERATOR;
+    return who;
+}
+
+static const char *may_change_role(struct request *r, const struct change *c, struct actor who)
+{
+    const struct occupant *o = occupant_by_nick(r->room, c->nick);
+    enum affiliation his = room_affiliation(r->room, o->user.bare);
+    if (who.role != ROLE_MODERATOR) return say(r, "forbidden", "Only moderators may do that.");
+    bool moderators = c->role == ROLE_MODERATOR || (o->role == ROLE_MODERATOR && c->role != ROLE_NONE);
+    if (moderators && who.affiliation < AFFILIATION_ADMIN) return say(r, "forbidden", "Only administrators and owners make moderators, and revoke that.");
+    bool lowers = c->role < o->role;
+    if (lowers && c->role == ROLE_NONE && his > who.affiliation) return say(r, "not-allowed", "You may not kick somebody of a higher affiliation.");
+    if (lowers && c->role != ROLE_NONE && his >= AFFILIATION_ADMIN) return say(r, "not-allowed", "Administrators and owners are moderators.");
+    return NULL;
+}
+
+static unsigned owners_of(const struct room *room)
+{
+    unsigned n = 0;
+    size_t it = 0;
+    struct str key;
+    void *value;
+    while (map_next(&room->affiliated, &it, &key, &value)) n += ((const struct affiliated *)value)->affiliation == AFFILIATION_OWNER;
+    return n;
+}
+
+/* Owners that would be left if all that is wanted were done. */
+static unsigned owners_after(const struct request *r)
+{
+    unsigned n = owners_of(r->room);
+    for (unsigned i = 0; i < r->n_parts; i++) {
+        const struct change *c = &r->parts[i].change;
+        if (!r->parts[i].wanted || c->by_role) continue;
+        n -= c->before == AFFILIATION_OWNER;
+        n += c->affiliation == AFFILIATION_OWNER;
+    }
+    return n;
+}
+
+static const char *may_change_affiliation(struct request *r, struct change *c, struct actor who)
+{
+    const struct affiliated *a = room_affiliated(r->room, c->jid.bare);
+    c->before = a != NULL ? a->affiliation : AFFILIATION_NONE;
+    if (who.affiliation < AFFILIATION_ADMIN) return say(r, "forbidden", "Only administrators and owners change affiliations.");
+    if (c->affiliation == AFFILIATION_OUTCAST && jid_bare_eq(&c->jid, &r->stanza->from)) return say(r, "conflict", "You cannot ban yourself.");
+    if (who.affiliation == AFFILIATION_OWNER) return NULL;
+    if (c->before >= AFFILIATION_ADMIN) return say(r, "not-allowed", "Only owners change the affiliation of administrators and owners.");
+    if (c->affiliation >= AFFILIATION_ADMIN) return say(r, "forbidden", "Only owners make administrators and owners.");
+    return NULL;
+}
+
+static void needs_of(struct request *r, unsigned part)
+{
+    const struct change *c = &r->parts[part].change;
+    if (c->by_role)
+        request_needs(r, EVENT_onBeforeChangeUser, part);
+    else if (c->affiliation == AFFILIATION_NONE && c->before != AFFILIATION_NONE)
+        request_needs(r, EVENT_onBeforeRemoveAffiliation, part);
+    else
+        request_needs(r, EVENT_onBeforeChangeAffiliation, part);
+}
+
+const char *parts_check(struct request *r)
+{
+    const char *condition = NULL;
+    struct actor who = actor_of(r);
+    if (r->n_parts > PARTS_MAX) return say(r, "policy-violation", "These are too many items for one request.");
+    for (unsigned i = 0; i < r->n_parts && condition == NULL; i++) {
+        struct part *p = &r->parts[i];
+        if (!p->wanted) continue;
+        condition = read_item(r, p);
+        if (condition == NULL) condition = p->change.by_role ? may_change_role(r, &p->change, who) : may_change_affiliation(r, &p->change, who);
+    }
+    if (condition == NULL && owners_of(r->room) > 0 && owners_after(r) == 0) condition = say(r, "conflict", "A room has at least one owner.");
+    for (unsigned i = 0; i < r->n_parts && condition == NULL; i++)
+        if (r->parts[i].wanted) needs_of(r, i);
+    return condition;
+}
+
+/* ---- doing it ---- */
+void parts_apply(struct request *r)
+{
+    for (unsigned i = 0; i < r->n_parts; i++) {
+        const struct change *c = &r->parts[i].change;
+        if (!r->parts[i].wanted || c->by_role) continue;
+        room_set_affiliation(r->room, &c->jid, c->affiliation, c->reason);
+        keep_affiliated(r, c->jid.bare);
+    }
+}
+
+/* The registered nick and the reason of before are lost with a failed commit of a disk that is full. */
+void parts_undo(struct request *r)
+{
+    for (unsigned i = 0; i < r->n_parts; i++) {
+        const struct change *c = &r->parts[i].change;
+        if (r->parts[i].wanted && !c->by_role) room_set_affiliation(r->room, &c->jid, c->before, STR_NONE);
+    }
+}
+
+static struct str actor_nick(const struct request *r)
+{
+    const struct attendee *a = request_attendee(r);
+    return a != NULL ? a->occupant->jid.resource : STR_NONE;
+}
+
+static void raise_after_presence(struct request *r, const struct occupant *o, const struct notice *n)
+{
+    presence_broadcast(o, n, r);
+    struct stanza *seen = presence_full(o, n);
+    room_raise_after(r->room, EVENT_onAfterChangeUser, seen);
+    stanza_unref(seen);
+}
+
+static void tell_role(struct request *r, const struct change *c)
+{
+    struct occupant *o = occupant_by_nick(r->room, c->nick);
+    if (o == NULL) return; /* another part has put him out */
+    struct notice n = {.reason = c->reason, .actor = actor_nick(r)};
+    if (c->role == ROLE_NONE) {
+        n.gone = n.no_content = true;
+        n.codes[0] = 307;
+        occupant_leave_room(o, &n, r);
+        return;
+    }
+    o->role = c->role;
+    raise_after_presence(r, o, &n);
+}
+
+static enum event_id after_event(const struct change *c)
+{
+    return c->affiliation == AFFILIATION_NONE && c->before != AFFILIATION_NONE ? EVENT_onAfterRemoveAffiliation : EVENT_onAfterChangeAffiliation;
+}
+
+/* Nobody sees it in a presence, as he is not there: those who may know his address are told by a message (XEP-0045, 9.3). */
+static bool may_know(const void *arg, const struct attendee *a)
+{
+    (void)arg;
+    return sees_addresses(a);
+}
+
+static void tell_absent(struct request *r, const struct change *c)
+{
+    struct buf b = {0};
+    buf_adds(&b, "<x xmlns='" NS_MUC_USER "'><item");
+    xml_add_attr(&b, "affiliation", str_of(affiliation_name(c->affiliation)));
+    xml_add_attr(&b, "jid", c->jid.bare);
+    buf_adds(&b, " role='none'/></x>");
+    send_to_all(r->room, stanza_make(STANZA_MESSAGE, MESSAGE_NORMAL, &r->room->jid, NULL, STR_NONE, buf_str(&b)), (struct crowd){may_know, NULL}, r);
+    buf_free(&b);
+}
+
+static void tell_occupant(struct request *r, struct occupant *o, const struct change *c, const struct stanza *iq)
+{
+    struct notice n = {.reason = c->reason, .actor = actor_nick(r), .after_event = after_event(c), .after_subject = iq};
+    bool banned = c->affiliation == AFFILIATION_OUTCAST;
+    if (banned || (c->affiliation == AFFILIATION_NONE && r->room->config.members_only)) {
+        n.gone = n.no_content = true;
+        n.codes[0] = banned ? 301 : 321;
+        occupant_leave_room(o, &n, r);
+        return;
+    }
+    o->role = room_default_role(r->room, c->affiliation);
+    raise_after_presence(r, o, &n);
+}
+
+static void tell_affiliation(struct request *r, const struct change *c, const struct stanza *iq)
+{
+    struct occupant *o;
+    struct arena *a = arena_new(0);
+    struct str *nicks = arena_alloc(a, (r->room->occupants.count + 1) * sizeof(*nicks));
+    unsigned n = 0;
+    size_t it = 0;
+    struct str key;
+    void *value;
+    while (map_next(&r->room->occupants, &it, &key, &value))
+        if (jid_bare_eq(&((const struct occupant *)value)->user, &c->jid)) nicks[n++] = arena_str(a, key);
+    for (unsigned i = 0; i < n; i++)
+        if ((o = occupant_by_nick(r->room, nicks[i])) != NULL) tell_occupant(r, o, c, i == 0 ? iq : NULL);
+    if (n == 0) {
+        tell_absent(r, c);
+        room_raise_after(r->room, after_event(c), iq);
+    }
+    arena_free(a);
+}
+
+void parts_tell(struct request *r)
+{
+    for (unsigned i = 0; i < r->n_parts; i++) {
+        const struct part *p = &r->parts[i];
+        if (!p->wanted) continue;
+        if (p->change.by_role)
+            tell_role(r, &p->change);
+        else
+            tell_affiliation(r, &p->change, p->stanza);
+    }
+}
