@@ -89,6 +89,7 @@ struct room *room_hold(const struct jid *jid)
     r->refs = 1;
     list_init(&r->load_waits);
     list_init(&r->history);
+    list_init(&r->relays);
     map_put(&tc->rooms, r->jid.bare, r);
     metric_inc(METRIC_ROOMS_IN_MEMORY);
     room_load(r);
@@ -106,6 +107,7 @@ static void room_clear(struct room *r)
     r->n_history = 0;
     stanza_unref(r->subject);
     r->subject = NULL;
+    relays_drop(r);
     room_forget_affiliations(r);
     room_config_clear(&r->config);
 }

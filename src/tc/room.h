@@ -99,6 +99,9 @@ struct room {
     struct map attendees; /* full real JID -> struct attendee */
     struct list history; /* struct past, the oldest first */
     unsigned n_history;
+    struct list relays; /* IQ under way between occupants (relay.c) */
+    unsigned n_relays;
+    uint64_t last_relay;
     struct stanza *subject; /* the message that set it; NULL: none yet */
     uint64_t subject_wall_ms;
     uint8_t secret[32]; /* occupant ids are made with it */
@@ -124,6 +127,7 @@ void room_create(struct room *r, const struct jid *owner); /* bare; ROOM_ABSENT 
 /* It is no more: its data is gone, later requests find none. Whoever is in it has been told. */
 void room_vanish(struct room *r);
 void room_linger(struct room *r, bool lingers);
+void relays_drop(struct room *r); /* relay.c */
 void rooms_worker_stop(void);
 
 /* ---- affiliations (affiliation.c) ---- */

@@ -32,6 +32,30 @@ void config_get_apply(struct request *r);
 const char *owner_set_check(struct request *r);
 void owner_set_apply(struct request *r);
 
+/* disco.c */
+const char *service_info_check(struct request *r);
+void service_info_apply(struct request *r);
+void service_items_apply(struct request *r);
+const char *room_info_check(struct request *r);
+void room_info_apply(struct request *r);
+void room_items_apply(struct request *r);
+void ping_here_apply(struct request *r);
+/* relay.c */
+const char *relay_check(struct request *r);
+void relay_apply(struct request *r);
+void relay_answer_apply(struct request *r);
+/* invite.c */
+const char *invite_check(struct request *r);
+void invite_apply(struct request *r);
+/* voice.c */
+const char *voice_check(struct request *r);
+void voice_apply(struct request *r);
+/* register.c */
+const char *register_room_get_check(struct request *r);
+void register_room_get_apply(struct request *r);
+const char *register_room_set_check(struct request *r);
+void register_room_set_apply(struct request *r);
+
 /* ---- what the kinds share ---- */
 struct notice;
 /* An attendee goes: presence to the others as the notice has it, onLeave and onAfterChangeUser, and the room's end when nobody is left. leaving: the

@@ -1,0 +1,232 @@
+/* Service discovery (XEP-0045, 6): the service, its rooms, a room, who is in it, the nick one has registered. */
+#include "tc/directory.h"
+#include "tc/rows.h"
+#include "tc/stamp.h"
+#include "xml/writer.h"
+#include "xmpp/caps.h"
+#include "xmpp/rsm.h"
+
+#define NS_DISCO_INFO "http://jabber.org/protocol/disco#info"
+#define NS_DISCO_ITEMS "http://jabber.org/protocol/disco#items"
+#define NODE_NICK "x-roomuser-item"
+enum { ITEMS_MAX = 100 };
+
+static const char *say(struct request *r, const char *condition, const char *text)
+{
+    r->text = text;
+    return condition;
+}
+
+static const struct xml_node *query_of(const struct request *r)
+{
+    struct err err;
+    return stanza_tree(r->stanza, stanza_child(r->stanza, "query", NULL), r->arena, &err);
+}
+
+static struct str node_of(const struct request *r)
+{
+    const struct xml_node *query = query_of(r);
+    struct str node = query != NULL ? xml_node_attr(query, "node") : STR_NONE;
+    return node.n > 0 ? node : STR_NONE;
+}
+
+static void reply(struct request *r, struct buf *b)
+{
+    buf_adds(b, "</query>");
+    send_reply(r, stanza_result(r->stanza, buf_str(b)));
+    buf_free(b);
+}
+
+static void begin(struct buf *b, const char *ns, struct str node)
+{
+    buf_addf(b, "<query xmlns='%s'", ns);
+    xml_add_attr(b, "node", node);
+    buf_adds(b, ">");
+}
+
+/* ---- the service ---- */
+const char *service_info_check(struct request *r)
+{
+    if (node_of(r).p != NULL) return say(r, "item-not-found", "This service has no such node.");
+    request_needs(r, EVENT_onServiceDiscoInfo, 0);
+    return NULL;
+}
+
+void service_info_apply(struct request *r)
+{
+    static const struct caps_identity identities[] = {{"conference", "text", NULL, "Chat rooms"}};
+    static const char *const features[] = {NS_DISCO_INFO, NS_DISCO_ITEMS, NS_MUC, NS_RSM, "urn:xmpp:ping"};
+    const struct caps_info info = {identities, 1, features, sizeof(features) / sizeof(features[0]), NULL, 0};
+    struct buf b = {0};
+    begin(&b, NS_DISCO_INFO, STR_NONE);
+    caps_write(&b, &info);
+    reply(r, &b);
+}
+
+static struct str room_at(const void *arg, uint64_t i) { return ((const struct directory_entry *)arg)[i].room; }
+
+struct pages { /* one page of a list */
+    struct rsm_request rq;
+    struct rsm_page page;
+};
+
+static const char *page_of(struct request *r, uint64_t count, struct str (*id)(const void *arg, uint64_t i), const void *arg, struct pages *p)
+{
+    const struct xml_node *query = query_of(r);
+    if (query == NULL || rsm_read(query, r->arena, &p->rq, &r->text) != 0) return "bad-request";
+    if (rsm_page(&p->rq, count, ITEMS_MAX, id, arg, &p->page) != 0) return say(r, "item-not-found", "The item named in <set/> is not there.");
+    return NULL;
+}
+
+static void end_page(struct request *r, struct buf *b, const struct pages *p, struct str (*id)(const void *arg, uint64_t i), const void *arg)
+{
+    bool any = p->page.n > 0;
+    struct rsm_request rq = p->rq;
+    rq.asked = rq.asked || p->page.n < p->page.count; /* XEP-0045, 6.3: that it is not all is said in any case */
+    rsm_write(b, &rq, &p->page, any ? id(arg, p->page.first) : STR_NONE, any ? id(arg, p->page.first + p->page.n - 1) : STR_NONE);
+    reply(r, b);
+}
+
+void service_items_apply(struct request *r)
+{
+    struct directory_entry *rooms;
+    struct pages p = {0};
+    size_t n = node_of(r).p == NULL ? directory_list(r->arena, r->stanza->to.domain, true, &rooms) : 0;
+    const char *condition = page_of(r, n, room_at, rooms = n > 0 ? rooms : NULL, &p);
+    if (condition != NULL) {
+        request_fail(r, condition, r->text);
+        return;
+    }
+    struct buf b = {0};
+    begin(&b, NS_DISCO_ITEMS, node_of(r));
+    for (uint64_t i = p.page.first; i < p.page.first + p.page.n; i++) {
+        buf_adds(&b, "<item");
+        xml_add_attr(&b, "jid", rooms[i].room);
+        xml_add_attr(&b, "name", rooms[i].name);
+        buf_adds(&b, "/>");
+    }
+    end_page(r, &b, &p, room_at, rooms);
+}
+
+/* ---- a room ---- */
+const char *room_info_check(struct request *r)
+{
+    struct str node = node_of(r);
+    if (node.p != NULL && !str_is(node, NODE_NICK)) return say(r, "item-not-found", "This room has no such node.");
+    if (r->room->state == ROOM_LOCKED && request_attendee(r) == NULL) return say(r, "item-not-found", "This room is not ready yet.");
+    request_needs(r, EVENT_onExamineRoom, 0);
+    return NULL;
+}
+
+static const char *text_of_subject(const struct room *room, struct arena *a)
+{
+    struct err err;
+    const struct xml_child *child = room->subject != NULL ? stanza_child(room->subject, "subject", NS_CLIENT) : NULL;
+    const struct xml_node *node = child != NULL ? stanza_tree(room->subject, child, a, &err) : NULL;
+    if (node == NULL) return "";
+    struct str text = xml_node_text(a, node);
+    return arena_strndup(a, text.p, text.n);
+}
+
+struct description {
+    const char *features[24];
+    unsigned n_features;
+    struct caps_field fields[8];
+    const char *values[8][1];
+    unsigned n_fields;
+};
+
+static void add_field(struct description *d, const char *var, const char *type, const char *value)
+{
+    d->values[d->n_fields][0] = value;
+    d->fields[d->n_fields] = (struct caps_field){var, type, d->values[d->n_fields], 1};
+    d->n_fields++;
+}
+
+static void describe(struct description *d, const struct room *room, struct arena *a)
+{
+    const struct room_config *c = &room->config;
+    const char *features[] = {
+        NS_DISCO_INFO,
+        NS_DISCO_ITEMS,
+        NS_MUC,
+        NS_MUC "#request",
+        NS_MUC "#self-ping-optimization",
+        NS_MUC "#stable_id",
+        NS_OCCUPANT_ID,
+        NS_SID,
+        "jabber:iq:register",
+        "urn:xmpp:ping",
+        c->members_only ? "muc_membersonly" : "muc_open",
+        c->moderated ? "muc_moderated" : "muc_unmoderated",
+        c->whois == WHOIS_ANYONE ? "muc_nonanonymous" : "muc_semianonymous",
+        c->password_protected ? "muc_passwordprotected" : "muc_unsecured",
+        c->persistent ? "muc_persistent" : "muc_temporary",
+        c->public ? "muc_public" : "muc_hidden",
+    };
+    d->n_features = sizeof(features) / sizeof(features[0]);
+    memcpy(d->features, features, sizeof(features));
+    add_field(d, "muc#roominfo_description", "text-single", c->description != NULL ? c->description : "");
+    add_field(d, "muc#roominfo_lang", "text-single", c->lang != NULL ? c->lang : "");
+    add_field(d, "muc#roominfo_occupants", "text-single", arena_printf(a, "%u", room_occupants(room)));
+    add_field(d, "muc#roominfo_subject", "text-single", text_of_subject(room, a));
+    add_field(d, "muc#roominfo_subjectmod", "boolean", c->change_subject ? "1" : "0");
+    add_field(d, "muc#maxhistoryfetch", "text-single", arena_printf(a, "%u", c->history));
+}
+
+static void write_nick(struct buf *b, const struct request *r)
+{
+    const struct affiliated *a = room_affiliated(r->room, r->stanza->from.bare);
+    if (a == NULL || a->nick == NULL) return;
+    buf_adds(b, "<identity category='conference' type='text'");
+    xml_add_attr(b, "name", str_of(a->nick));
+    buf_adds(b, "/>");
+}
+
+void room_info_apply(struct request *r)
+{
+    struct buf b = {0};
+    struct str node = node_of(r);
+    begin(&b, NS_DISCO_INFO, node);
+    if (node.p != NULL) {
+        write_nick(&b, r);
+    } else {
+        struct description *d = arena_zalloc(r->arena, sizeof(*d));
+        describe(d, r->room, r->arena);
+        const struct caps_identity identity = {"conference", "text", NULL, r->room->config.name};
+        const struct caps_form form = {NS_MUC "#roominfo", d->fields, d->n_fields};
+        const struct caps_info info = {&identity, 1, d->features, d->n_features, &form, 1};
+        caps_write(&b, &info);
+    }
+    reply(r, &b);
+}
+
+static struct str occupant_at(const void *arg, uint64_t i) { return ((struct occupant *const *)arg)[i]->jid.full; }
+
+/* Who is in the room is told to those who are. */
+void room_items_apply(struct request *r)
+{
+    const struct room *room = r->room;
+    const struct occupant **all = arena_alloc(r->arena, (room->occupants.count + 1) * sizeof(*all));
+    struct pages p = {0};
+    size_t n = 0, it = 0;
+    struct str key;
+    void *value;
+    while (request_attendee(r) != NULL && map_next(&room->occupants, &it, &key, &value)) all[n++] = value;
+    const char *condition = page_of(r, n, occupant_at, all, &p);
+    if (condition != NULL) {
+        request_fail(r, condition, r->text);
+        return;
+    }
+    struct buf b = {0};
+    begin(&b, NS_DISCO_ITEMS, node_of(r));
+    for (uint64_t i = p.page.first; i < p.page.first + p.page.n; i++) {
+        buf_adds(&b, "<item");
+        xml_add_attr(&b, "jid", all[i]->jid.full);
+        buf_adds(&b, "/>");
+    }
+    end_page(r, &b, &p, occupant_at, all);
+}
+
+/* ---- pings ---- */
+void ping_here_apply(struct request *r) { send_reply(r, stanza_result(r->stanza, STR(""))); }
