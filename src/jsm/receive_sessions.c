@@ -322,7 +322,8 @@ static unsigned choose(struct incoming *in, struct session **chosen, bool *for_u
     const struct stanza *s = in->stanza;
     struct session *exact = jid_is_full(&s->to) ? session_by_resource(in->user, s->to.resource) : NULL;
     bool there = exact != NULL && exact->state == SESSION_OPEN && session_takes(exact);
-    *for_user = !there && (!jid_is_full(&s->to) || s->type == MESSAGE_CHAT || in->anew);
+    bool of_room = (in->parcel->flags & PARCEL_ROOM) != 0; /* it is for that session alone */
+    *for_user = !there && !of_room && (!jid_is_full(&s->to) || s->type == MESSAGE_CHAT || in->anew);
     unsigned n = 0;
     in->alone = false;
     if (there) chosen[n++] = exact;
@@ -361,31 +362,8 @@ void incoming_choose(struct incoming *in)
     if (wait_for_flush(in, flush_over)) return;
     unsigned most = sessions_of(in->user);
     struct session *few[FEW_SESSIONS], **chosen = most <= FEW_SESSIONS ? few : x_calloc(most, sizeof(*chosen));
-<<<<<<< HEAD
     bool for_user;
     unsigned n = choose(in, chosen, &for_user);
     go_on_with(in, chosen, n, for_user);
-=======
-    if (jid_is_full(&s->to)) {
-        struct session *exact = session_by_resource(in->user, s->to.resource);
-        if (exact != NULL && exact->state == SESSION_OPEN && session_takes(exact))
-            chosen[n++] = exact;
-        else if ((in->parcel->flags & PARCEL_ROOM) == 0 && (s->type == MESSAGE_CHAT || in->anew)) /* its sender was told that it is accepted, and may be gone: it is for the user now */
-            n = to_bare(in, chosen);
-    } else {
-        n = to_bare(in, chosen);
-    }
-    n = without_refused(in, chosen, n);
-    in->behind = n > 0 && is_behind(in, chosen[0]);
-    if (n > 0 && !in->behind && in->came_wall_ms != 0) stamp(in, true);
-    if (in->behind)
-        incoming_store(in);
-    else if (n > 0)
-        ask_sessions(in, chosen, n);
-    else if (in->n_refused > 0)
-        nobody_took_it(in);
-    else
-        incoming_nobody_there(in);
->>>>>>> 45cf9f5 (router: Serve several domains, and many recipients with one message)
     if (chosen != few) free(chosen);
 }
