@@ -10,6 +10,7 @@
 #include "jsm/brake.h"
 #include "jsm/features/disco.h"
 #include "jsm/incoming.h"
+#include "jsm/invitation.h"
 #include "jsm/ticket.h"
 #include <stdlib.h>
 #include <string.h>
@@ -218,6 +219,7 @@ static void deliver_turn(struct incoming *in)
     stanza_unref(in->stanza);
     in->stanza = stanza_ref(in->verdict.stanza);
     verdict_clear(&in->verdict);
+    if ((in->parcel->flags & PARCEL_COPY) == 0 && !router_domain_of_rooms(in->stanza->from.domain)) invitation_sent(in->stanza);
     if (in->row != NULL) {
         incoming_feature(in);
         return;

@@ -9,6 +9,7 @@
 #include "jsm/carbons.h"
 #include "jsm/dispatch.h"
 #include "jsm/features/features.h"
+#include "jsm/invitation.h"
 #include "jsm/resume.h"
 #include "jsm/ticket.h"
 #include <stdlib.h>
@@ -247,7 +248,7 @@ static void ask_carbons(struct outgoing *o, const struct stanza *message)
     ticket_more(o->ticket, 1);
 }
 
-static void out_answered(struct outgoing *o, const struct verdict *v)
+static void all_answered(struct outgoing *o, const struct verdict *v)
 {
     verdict_keep(&o->verdict, v);
     if (v->kind == VERDICT_PASS && !o->returned) ask_carbons(o, v->stanza);
@@ -256,12 +257,46 @@ static void out_answered(struct outgoing *o, const struct verdict *v)
     if (o->lane.lane == NULL || lane_is_head(&o->lane)) outgoing_apply(o);
 }
 
+static void invite_done(void *arg, const struct verdict *v) { all_answered(arg, v); }
+
+/* EVENTS.md: es_OUT, then onBeforeInvite, whose key is the room's. True: it was asked, or its answer was known. */
+static bool ask_invitation(struct outgoing *o, const struct stanza *message)
+{
+    if (message->kind != STANZA_MESSAGE || o->place != AT_CONTACT_OUT || !broker_planned(EVENT_onBeforeInvite, message)) return false;
+    struct arena *a = arena_new(0);
+    struct jid room;
+    bool is = invitation_to_room(message, a, &room);
+    if (is) {
+        lane_stage(&o->lane, STAGE_SERVER);
+        struct question q = {
+            .event = EVENT_onBeforeInvite,
+            .subject = message,
+            .session = message->from.full,
+            .room = room.full,
+            .entry = o->lane.lane != NULL ? &o->lane : NULL,
+            .done = invite_done,
+            .arg = o,
+        };
+        struct verdict now;
+        if (broker_raise(&q, &now)) all_answered(o, &now);
+    }
+    arena_free(a);
+    return is;
+}
+
+static void out_answered(struct outgoing *o, const struct verdict *v)
+{
+    if (v->kind == VERDICT_PASS && !o->returned && ask_invitation(o, v->stanza)) return;
+    all_answered(o, v);
+}
+
 static void out_done(void *arg, const struct verdict *v) { out_answered(arg, v); }
 
 /* Would any event of the way ahead be asked, or is something ahead in a lane? es_IN is that of copies and replies. */
 static bool needs_lane(const struct session *s, const struct outgoing *o)
 {
     if (s->sending.entries > 0 || broker_planned(EVENT_es_OUT, o->stanza) || broker_planned(EVENT_es_IN, o->stanza)) return true;
+    if (broker_planned(EVENT_onBeforeInvite, o->stanza)) return true;
     if (o->row == NULL) return false;
     return (o->row->server_event && broker_planned(EVENT_e_SERVER, o->stanza)) || (o->stanza->type == IQ_GET && broker_lists(EVENT_e_DISCOFEAT, PACKET_IQ));
 }

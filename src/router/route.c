@@ -77,6 +77,8 @@ bool router_domain_of_rooms(struct str domain)
 
 const char *router_default_domain(void) { return router.domains[0].name; }
 
+const char *router_domain(unsigned i) { return i < router.n_domains ? router.domains[i].name : NULL; }
+
 uint32_t router_owner_of(struct str bare) { return (uint32_t)(hash_stable(bare.p, bare.n) % worker_count()); }
 
 uint32_t router_owner(const struct jid *jid) { return router_owner_of(jid->bare); }

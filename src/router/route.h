@@ -49,6 +49,7 @@ void router_finished(struct ticket ticket); /* one copy of an accepted stanza is
 bool router_domain_served(struct str domain); /* by the session manager; any thread */
 bool router_domain_of_rooms(struct str domain); /* by another service; any thread */
 const char *router_default_domain(void);
+const char *router_domain(unsigned i); /* all that are served, by whatever service; NULL: no more */
 uint32_t router_owner(const struct jid *jid); /* the worker that owns a bare JID; any thread */
 uint32_t router_owner_of(struct str bare);
 

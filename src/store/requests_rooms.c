@@ -112,6 +112,7 @@ void store_room_batch_set(struct store_room_batch *b, const struct store_room_fi
     s->u.fields = *fields;
     s->u.fields.config = arena_str(b->r.arena, fields->config);
     s->u.fields.subject = arena_str(b->r.arena, fields->subject);
+    s->u.fields.vcard = arena_str(b->r.arena, fields->vcard);
 }
 
 void store_room_batch_delete(struct store_room_batch *b) { step(b, ROOM_STEP_DELETE); }

@@ -11,6 +11,7 @@ struct store_room_fields {
     uint64_t created_ms; /* wall clock */
     struct str subject; /* the message that set it, serialised with xmlns='jabber:client'; absent: none */
     uint64_t subject_ms;
+    struct str vcard; /* serialised; absent: none */
 };
 struct store_affiliated {
     struct str jid, affiliation; /* bare JID or domain; as on the wire */

@@ -10,6 +10,7 @@ static void read_fields(const struct sql_call *q, struct arena *a, struct store_
     f->created_ms = (uint64_t)sql_int(q, 3);
     f->subject = sql_text(q, 4, a);
     f->subject_ms = (uint64_t)sql_int(q, 5);
+    f->vcard = sql_text(q, 6, a);
 }
 
 static int load_affiliated(int64_t id, struct arena *a, struct store_room *out, struct err *err)
@@ -96,6 +97,7 @@ static int set_fields(struct str room, const struct store_room_fields *f, struct
     sql_bind_int(&q, (int64_t)f->created_ms);
     sql_bind_text(&q, f->subject);
     sql_bind_int(&q, (int64_t)f->subject_ms);
+    sql_bind_text(&q, f->vcard);
     return sql_run(&q, err);
 }
 

@@ -2,6 +2,7 @@
 #include "tc/directory.h"
 #include "tc/rows.h"
 #include "tc/stamp.h"
+#include "tc/vcard.h"
 #include "xml/writer.h"
 #include "xmpp/caps.h"
 #include "xmpp/rsm.h"
@@ -155,6 +156,8 @@ static void describe(struct description *d, const struct room *room, struct aren
         NS_MUC "#stable_id",
         NS_OCCUPANT_ID,
         NS_SID,
+        "urn:xmpp:message-moderate:1",
+        "vcard-temp",
         "jabber:iq:register",
         "urn:xmpp:ping",
         c->members_only ? "muc_membersonly" : "muc_open",
@@ -171,6 +174,8 @@ static void describe(struct description *d, const struct room *room, struct aren
     add_field(d, "muc#roominfo_occupants", "text-single", arena_printf(a, "%u", room_occupants(room)));
     add_field(d, "muc#roominfo_subject", "text-single", text_of_subject(room, a));
     add_field(d, "muc#roominfo_subjectmod", "boolean", c->change_subject ? "1" : "0");
+    const char *avatar = room_avatar_hash(room, a);
+    if (avatar != NULL) add_field(d, "muc#roominfo_avatarhash", "text-multi", avatar);
     add_field(d, "muc#maxhistoryfetch", "text-single", arena_printf(a, "%u", c->history));
 }
 

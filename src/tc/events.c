@@ -5,7 +5,7 @@
 #include "tc/stamp.h"
 
 /* The message under the sender's nick, with the room's stamps, to nobody yet. */
-static struct stanza *outgoing_message(const struct request *r)
+struct stanza *outgoing_message(const struct request *r)
 {
     const struct attendee *a = request_attendee(r);
     if (a == NULL) return stanza_ref(r->stanza); /* he has left meanwhile; the next check says so */
@@ -33,7 +33,7 @@ struct stanza *request_subject(struct request *r, enum event_id event, unsigned 
     if (of_part(r, event, item)) return stanza_ref(r->parts[item].stanza);
     if (event != EVENT_onBeforeBroadcast) return stanza_ref(r->stanza);
     stanza_unref(r->outgoing);
-    r->outgoing = outgoing_message(r);
+    r->outgoing = r->make_outgoing(r);
     return stanza_ref(r->outgoing);
 }
 

@@ -18,6 +18,19 @@ void history_trim(struct room *r)
     while (r->n_history > r->config.history) drop_oldest(r);
 }
 
+void history_remove(struct room *r, uint64_t sid)
+{
+    LIST_EACH_SAFE(node, next, &r->history)
+    {
+        struct past *p = CONTAINER_OF(node, struct past, node);
+        if (p->stanza->sid != sid) continue;
+        list_remove(&p->node);
+        stanza_unref(p->stanza);
+        free(p);
+        r->n_history--;
+    }
+}
+
 void history_add(struct room *r, const struct stanza *message, uint64_t wall_ms)
 {
     if (r->config.history == 0 || stanza_child(message, "body", NS_CLIENT) == NULL) return;

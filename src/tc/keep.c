@@ -103,6 +103,7 @@ static int fill(struct room *r, const struct store_room *data, struct arena *are
     memcpy(r->secret, data->fields.secret, sizeof(r->secret));
     r->created_wall_ms = data->fields.created_ms;
     r->subject_wall_ms = data->fields.subject_ms;
+    if (data->fields.vcard.p != NULL) r->vcard = str_dup(data->fields.vcard);
     if (data->fields.subject.p != NULL && (r->subject = stanza_from_text(data->fields.subject, err)) == NULL) return err_prefix(err, "its subject");
     for (size_t i = 0; i < data->n_affiliated; i++)
         if (fill_affiliated(r, &data->affiliated[i], arena, err) != 0) return -1;
@@ -142,6 +143,7 @@ static void add_fields(struct store_room_batch *b, const struct room *r)
         stanza_write(&subject, r->subject, NS_CLIENT);
         f.subject = buf_str(&subject);
     }
+    f.vcard = str_of(r->vcard);
     store_room_batch_set(b, &f);
     buf_free(&subject);
     explicit_bzero(config, strlen(config));

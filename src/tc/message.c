@@ -35,6 +35,7 @@ const char *groupchat_check(struct request *r)
     if (jid_is_full(&r->stanza->to)) return say(r, "bad-request", "A message of type groupchat goes to the room, not to one nick.");
     const char *condition = may_speak(r, a->occupant);
     if (condition != NULL) return condition;
+    r->make_outgoing = outgoing_message;
     request_needs(r, sets_subject(r->stanza) ? EVENT_onBeforeSubject : EVENT_onBeforeSend, 0);
     request_needs(r, EVENT_onBeforeBroadcast, 0);
     return NULL;

@@ -107,6 +107,8 @@ static void room_clear(struct room *r)
     r->n_history = 0;
     stanza_unref(r->subject);
     r->subject = NULL;
+    free(r->vcard);
+    r->vcard = NULL;
     relays_drop(r);
     room_forget_affiliations(r);
     room_config_clear(&r->config);

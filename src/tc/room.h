@@ -104,6 +104,7 @@ struct room {
     uint64_t last_relay;
     struct stanza *subject; /* the message that set it; NULL: none yet */
     uint64_t subject_wall_ms;
+    char *vcard; /* serialised; NULL: none */
     uint8_t secret[32]; /* occupant ids are made with it */
     uint64_t created_wall_ms;
     bool ending; /* onClose is asked */

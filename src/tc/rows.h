@@ -56,6 +56,14 @@ void register_room_get_apply(struct request *r);
 const char *register_room_set_check(struct request *r);
 void register_room_set_apply(struct request *r);
 
+/* moderate.c */
+const char *moderate_check(struct request *r);
+void moderate_apply(struct request *r);
+/* vcard.c */
+void room_vcard_get_apply(struct request *r);
+const char *room_vcard_set_check(struct request *r);
+void room_vcard_set_apply(struct request *r);
+
 /* ---- what the kinds share ---- */
 struct notice;
 /* An attendee goes: presence to the others as the notice has it, onLeave and onAfterChangeUser, and the room's end when nobody is left. leaving: the
@@ -65,8 +73,11 @@ void occupant_leave_room(struct occupant *o, const struct notice *notice, const 
 void room_close_when_empty(struct room *r);
 struct attendee *request_attendee(const struct request *r); /* the session that sent it, if it is in the room */
 
+struct stanza *outgoing_message(const struct request *r); /* events.c: under the sender's nick, with the room's stamps, to nobody yet */
+
 /* ---- history.c ---- */
 void history_trim(struct room *r); /* to what the configuration keeps */
+void history_remove(struct room *r, uint64_t sid);
 void history_add(struct room *r, const struct stanza *message, uint64_t wall_ms);
 struct history_wish { /* XEP-0045, 7.2.14; -1: not limited */
     int64_t max_chars, max_stanzas;

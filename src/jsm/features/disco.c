@@ -230,20 +230,68 @@ void disco_info_apply(const struct context *cx, struct effects *fx)
     info_reply(fx, query_result(cx, &b));
 }
 
-/* ---- disco#items: the commands, for those who may carry them out; nothing else has items ---- */
-static struct str command_id(const void *arg, uint64_t i)
+/* ---- disco#items: the services of the server, and the commands for those who may carry them out ---- */
+struct item {
+    struct str jid, node, name;
+};
+
+static struct str item_id(const void *arg, uint64_t i)
 {
-    (void)arg;
-    return str_of(adhoc_command_node((unsigned)i));
+    const struct item *item = (const struct item *)arg + i;
+    return item->node.p != NULL ? item->node : item->jid;
 }
 
-static void write_commands(struct buf *b, struct str jid, const struct rsm_page *page)
+static uint64_t commands(const struct context *cx, struct item **out)
+{
+    uint64_t n = adhoc_commands();
+    struct str jid = jid_present(&cx->stanza->to) ? cx->stanza->to.bare : cx->user->jid.bare;
+    *out = arena_zalloc(cx->arena, n * sizeof(**out));
+    for (unsigned i = 0; i < n; i++) (*out)[i] = (struct item){jid, str_of(adhoc_command_node(i)), str_of(adhoc_command_title(i))};
+    return n;
+}
+
+static bool is_below(struct str domain, struct str above)
+{
+    return domain.n > above.n && domain.p[domain.n - above.n - 1] == '.' && str_eq((struct str){domain.p + domain.n - above.n, above.n}, above);
+}
+
+/* A service stands at the served domain its name is below, and at each when it is below none. */
+static bool stands_at(struct str service, struct str domain)
+{
+    if (is_below(service, domain)) return true;
+    const char *other;
+    for (unsigned i = 0; (other = router_domain(i)) != NULL; i++)
+        if (router_domain_served(str_of(other)) && is_below(service, str_of(other))) return false;
+    return true;
+}
+
+static uint64_t services(const struct context *cx, struct item **out)
+{
+    uint64_t n = 0;
+    const char *domain;
+    unsigned most = 0;
+    while (router_domain(most) != NULL) most++;
+    *out = arena_zalloc(cx->arena, (most + 1) * sizeof(**out));
+    for (unsigned i = 0; (domain = router_domain(i)) != NULL; i++)
+        if (router_domain_of_rooms(str_of(domain)) && stands_at(str_of(domain), cx->stanza->to.domain))
+            (*out)[n++] = (struct item){str_of(domain), STR_NONE, STR("Chat rooms")};
+    return n;
+}
+
+static uint64_t items_of(const struct context *cx, struct str node, struct item **out)
+{
+    *out = NULL;
+    if (node.p == NULL) return at_server(cx) ? services(cx, out) : 0;
+    return adhoc_node(node) == ADHOC_LIST && adhoc_allowed(cx) ? commands(cx, out) : 0;
+}
+
+static void write_items(struct buf *b, const struct item *items, const struct rsm_page *page)
 {
     for (uint64_t i = page->first; i < page->first + page->n; i++) {
         buf_adds(b, "<item");
-        xml_add_attr(b, "jid", jid);
-        xml_add_attr(b, "node", str_of(adhoc_command_node((unsigned)i)));
-        xml_add_attr(b, "name", str_of(adhoc_command_title((unsigned)i)));
+        xml_add_attr(b, "jid", items[i].jid);
+        xml_add_attr(b, "node", items[i].node);
+        xml_add_attr(b, "name", items[i].name);
         buf_adds(b, "/>");
     }
 }
@@ -254,6 +302,7 @@ void disco_items_apply(const struct context *cx, struct effects *fx)
     struct str node = node_of(query);
     struct rsm_request rq = {0};
     struct rsm_page page;
+    struct item *items = NULL;
     const char *text = NULL;
     struct buf b = {0};
     query_begin(&b, NS_DISCO_ITEMS, node);
@@ -262,9 +311,9 @@ void disco_items_apply(const struct context *cx, struct effects *fx)
         return;
     }
     const char *condition = node_problem(cx, node, &text);
-    bool commands = condition == NULL && node.p != NULL && adhoc_node(node) == ADHOC_LIST && adhoc_allowed(cx);
+    uint64_t n = condition == NULL ? items_of(cx, node, &items) : 0;
     if (condition == NULL && rsm_read(query, cx->arena, &rq, &text) != 0) condition = "bad-request";
-    if (condition == NULL && rsm_page(&rq, commands ? adhoc_commands() : 0, ITEMS_MAX, command_id, NULL, &page) != 0) {
+    if (condition == NULL && rsm_page(&rq, n, ITEMS_MAX, item_id, items, &page) != 0) {
         condition = "item-not-found";
         text = "The item named in <set/> is not there.";
     }
@@ -273,9 +322,9 @@ void disco_items_apply(const struct context *cx, struct effects *fx)
         effect_error(fx, cx, condition, text);
         return;
     }
-    if (page.n > 0) write_commands(&b, jid_present(&cx->stanza->to) ? cx->stanza->to.bare : cx->user->jid.bare, &page);
+    write_items(&b, items, &page);
     bool any = page.n > 0;
-    rsm_write(&b, &rq, &page, any ? command_id(NULL, page.first) : STR_NONE, any ? command_id(NULL, page.first + page.n - 1) : STR_NONE);
+    rsm_write(&b, &rq, &page, any ? item_id(items, page.first) : STR_NONE, any ? item_id(items, page.first + page.n - 1) : STR_NONE);
     effect_reply(fx, query_result(cx, &b));
 }
 

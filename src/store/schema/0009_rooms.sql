@@ -6,7 +6,8 @@ CREATE TABLE room (
     secret      BLOB NOT NULL,                    -- occupant ids (XEP-0421) are made with it
     created_ms  INTEGER NOT NULL,
     subject     TEXT,                             -- the message that set it
-    subject_ms  INTEGER NOT NULL
+    subject_ms  INTEGER NOT NULL,
+    vcard       TEXT
 ) STRICT;
 
 CREATE TABLE room_affiliated (
