@@ -275,7 +275,8 @@ static void request_loaded(struct room_wait *wait)
         return;
     }
     r->lane.on_head = request_on_head;
-    lane_enter(&r->room->lane, STR(""), &r->lane);
+    /* What different people ask of the service itself is in no order. */
+    lane_enter(&r->room->lane, r->stanza->to.local.p == NULL ? r->stanza->from.full : STR(""), &r->lane);
     if ((r->parcel->flags & PARCEL_NO_EVENTS) != 0 || r->self_made) r->examined = true;
     request_go_on(r);
 }
