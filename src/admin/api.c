@@ -108,7 +108,7 @@ static bool route_fits(struct request *rq, const char *pattern)
 
 static const struct route *find_route(struct request *rq, bool *path_known)
 {
-    const struct route *tables[] = {status_routes, user_routes, service_routes, compliance_routes, version_routes};
+    const struct route *tables[] = {status_routes, user_routes, service_routes, compliance_routes, version_routes, room_routes};
     for (size_t t = 0; t < sizeof(tables) / sizeof(tables[0]); t++) {
         for (const struct route *r = tables[t]; r->method != NULL; r++) {
             if (!route_fits(rq, r->pattern)) continue;

@@ -23,7 +23,7 @@ struct route {
     const char *method, *pattern; // "/v1/users/*"
     int (*handle)(struct request *rq, struct err *err);
 };
-extern const struct route user_routes[], service_routes[], compliance_routes[], version_routes[], status_routes[]; /* each ends with method NULL */
+extern const struct route user_routes[], service_routes[], compliance_routes[], version_routes[], status_routes[], room_routes[]; /* each ends with method NULL */
 
 /* The daemon's facts. */
 struct admin_facts {

@@ -37,6 +37,8 @@ struct invocation {
     const char *values[SWITCHES]; /* the last one given */
     const char **events; /* every --event */
     unsigned n_events;
+    const char **sets; /* every --set */
+    unsigned n_sets;
 };
 
 /* On any outcome but OUTCOME_OK, err has a text for the user. */

@@ -168,6 +168,7 @@ static enum outcome take_option(struct invocation *in, char **argv, int argc, in
         return fail(OUTCOME_USAGE, err, "--%s needs a value: --%s %s", switches[id].name, switches[id].name, switches[id].value);
     in->values[id] = equals != NULL ? equals + 1 : argv[++*at];
     if (id == SWITCH_EVENT) in->events[in->n_events++] = in->values[id];
+    if (id == SWITCH_SET) in->sets[in->n_sets++] = in->values[id];
     return OUTCOME_OK;
 }
 
@@ -175,6 +176,7 @@ static enum outcome read_command_line(struct invocation *in, int argc, char **ar
 {
     bool options = true;
     in->events = x_calloc((size_t)argc + 1, sizeof(*in->events));
+    in->sets = x_calloc((size_t)argc + 1, sizeof(*in->sets));
     for (int i = 1; i < argc; i++) {
         if (options && strcmp(argv[i], "--") == 0) {
             options = false;
@@ -298,6 +300,7 @@ int main(int argc, char **argv)
     setlocale(LC_ALL, "");
     enum outcome rc = run(&in, argc, argv, &err);
     free(in.events);
+    free(in.sets);
     if (rc != OUTCOME_OK) fprintf(stderr, "signetctl: %s\n", err.text);
     if ((fflush(stdout) != 0 || ferror(stdout)) && rc == OUTCOME_OK) {
         perror("signetctl: the output could not be written");

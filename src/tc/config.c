@@ -88,8 +88,19 @@ static void put_people(struct writer *w, enum field_id id, const struct room *r,
     w->values[id] = (struct form_value){jids, n};
 }
 
+const unsigned config_n_fields = CONFIG_FIELDS;
+
+const struct form_field *config_field(unsigned i) { return &plain_fields[i]; }
+
+const char *config_short_name(unsigned i)
+{
+    const char *var = plain_fields[i].var, *mark = strchr(var, '#') + 1;
+    const char *underscore = strchr(mark, '_');
+    return underscore != NULL ? underscore + 1 : mark;
+}
+
 /* The password is never shown, not even to the owner who set it. */
-void config_write_form(struct buf *b, const struct room *r, struct arena *a)
+void config_values(const struct room *r, struct arena *a, struct form_value values[FORM_FIELDS_MAX])
 {
     const struct room_config *c = &r->config;
     struct writer *w = arena_zalloc(a, sizeof(*w));
@@ -113,7 +124,14 @@ void config_write_form(struct buf *b, const struct room *r, struct arena *a)
     put(w, CONFIG_HISTORY, str_of(arena_printf(a, "%u", c->history)));
     put_people(w, CONFIG_ADMINS, r, AFFILIATION_ADMIN);
     put_people(w, CONFIG_OWNERS, r, AFFILIATION_OWNER);
-    form_write(b, the_form(a), w->values);
+    memcpy(values, w->values, sizeof(w->values));
+}
+
+void config_write_form(struct buf *b, const struct room *r, struct arena *a)
+{
+    struct form_value values[FORM_FIELDS_MAX];
+    config_values(r, a, values);
+    form_write(b, the_form(a), values);
 }
 
 /* ---- reading ---- */

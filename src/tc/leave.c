@@ -74,7 +74,7 @@ void room_close_when_empty(struct room *room)
     struct err err;
     if (jid_parse(a, room->jid.domain, &service, &err) == 0) {
         room->ending = true;
-        request_by_service(&close_row, stanza_make(STANZA_IQ, IQ_SET, &service, &room->jid, STR("close"), STR("<query xmlns='" NS_MUC_OWNER "'><destroy/></query>")));
+        request_by_service(&close_row, stanza_make(STANZA_IQ, IQ_SET, &service, &room->jid, STR("close"), STR("<query xmlns='" NS_MUC_OWNER "'><destroy/></query>")), NULL, NULL);
     }
     arena_free(a);
 }

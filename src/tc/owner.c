@@ -16,7 +16,7 @@ static const char *say(struct request *r, const char *condition, const char *tex
 
 static bool is_owner(const struct request *r)
 {
-    return room_affiliation(r->room, r->stanza->from.bare) == AFFILIATION_OWNER || service_admin(&r->stanza->from);
+    return r->self_made || room_affiliation(r->room, r->stanza->from.bare) == AFFILIATION_OWNER || service_admin(&r->stanza->from);
 }
 
 /* ---- the form ---- */
@@ -40,7 +40,7 @@ void config_get_apply(struct request *r)
 /* ---- what was sent in ---- */
 struct owner_set {
     enum { SUBMITS, CANCELS, DESTROYS } kind;
-    const struct xml_node *x, *destroy;
+    const struct xml_node *x;
     struct room_config old; /* while the new one is committed */
     struct room_wish wish;
 };
@@ -49,9 +49,8 @@ static const char *examine(struct request *r, struct owner_set *set)
 {
     struct err err;
     const struct xml_node *query = stanza_tree(r->stanza, stanza_child(r->stanza, "query", NS_MUC_OWNER), r->arena, &err);
-    set->destroy = query != NULL ? xml_node_child(query, "destroy", NS_MUC_OWNER) : NULL;
     set->x = query != NULL ? xml_node_child(query, "x", NS_DATA) : NULL;
-    if (set->destroy != NULL) {
+    if (query != NULL && xml_node_child(query, "destroy", NS_MUC_OWNER) != NULL) {
         set->kind = DESTROYS;
         return NULL;
     }
@@ -125,12 +124,11 @@ static void write_destroy(struct buf *b, struct arena *a, const struct xml_node 
     buf_adds(b, "</destroy>");
 }
 
-static void destroy(struct request *r, const struct owner_set *set)
+static void tell_destroyed(struct request *r, const struct xml_node *wish)
 {
     struct room *room = r->room;
     struct buf b = {0};
-    room_raise_after(room, EVENT_onDestroy, r->stanza);
-    write_destroy(&b, r->arena, set->destroy);
+    write_destroy(&b, r->arena, wish);
     struct notice n = {.gone = true, .no_content = true, .inner = buf_str(&b)};
     size_t it = 0;
     struct str key;
@@ -146,7 +144,18 @@ static void destroy(struct request *r, const struct owner_set *set)
     send_reply(r, stanza_result(r->stanza, STR("")));
 }
 
-static void destroyed(struct request *r) { destroy(r, r->data); }
+void room_destroy(struct request *r)
+{
+    struct err err;
+    const struct xml_node *query = stanza_tree(r->stanza, stanza_child(r->stanza, "query", NS_MUC_OWNER), r->arena, &err);
+    tell_destroyed(r, query != NULL ? xml_node_child(query, "destroy", NS_MUC_OWNER) : NULL);
+}
+
+static void destroyed(struct request *r)
+{
+    room_raise_after(r->room, EVENT_onDestroy, r->stanza);
+    room_destroy(r);
+}
 
 /* ---- configuring ---- */
 static void add_code(struct buf *b, bool when, unsigned code)

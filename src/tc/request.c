@@ -47,6 +47,8 @@ static void request_finish(struct request *r)
     struct room *room = r->room;
     list_remove(&r->node);
     store_room_batch_free(r->batch);
+    if (r->answered != NULL) r->answered(r->answered_arg, r->answer);
+    stanza_unref(r->answer);
     verdict_clear(&r->verdict);
     for (unsigned i = 0; i < r->n_parts; i++) stanza_unref(r->parts[i].stanza);
     free(r->parts);
@@ -70,11 +72,14 @@ static void answer_refused(struct request *r)
     metric_inc(METRIC_STANZAS_REFUSED);
     stages_mark(s->sid, STAGE_REFUSED);
     if (r->row == &close_row) close_refused(r);
-    if (r->self_made || (r->parcel->flags & PARCEL_NO_EVENTS) != 0) return;
+    if ((r->parcel->flags & PARCEL_NO_EVENTS) != 0) return;
     struct stanza *answer = verdict_substitute(&r->verdict, s);
     if (answer == NULL) answer = verdict_reply(&r->verdict, s);
     if (answer == NULL && s->type == PRESENCE_AVAILABLE) answer = stanza_error(s, "not-allowed", NULL, "This was not allowed by policy.");
-    if (answer != NULL) router_route_for(answer, r->parcel, PARCEL_NO_EVENTS);
+    if (r->self_made)
+        send_reply(r, answer);
+    else if (answer != NULL)
+        router_route_for(answer, r->parcel, PARCEL_NO_EVENTS);
 }
 
 void request_fail(struct request *r, const char *condition, const char *text) { send_error(r, condition, NULL, text); }
@@ -306,10 +311,12 @@ void request_arrive(struct parcel *take)
     room_when_loaded(r->room, &r->wait);
 }
 
-void request_by_service(const struct request_row *row, struct stanza *take)
+void request_by_service(const struct request_row *row, struct stanza *take, void (*answered)(void *arg, const struct stanza *answer), void *arg)
 {
     struct request *r = request_new(parcel_made(take));
     r->self_made = true;
+    r->answered = answered;
+    r->answered_arg = arg;
     r->row = row;
     room_when_loaded(r->room, &r->wait);
 }

@@ -67,13 +67,17 @@ struct request {
     void *data; /* the row's own, in the arena */
     struct store_room_batch *batch;
     void (*then)(struct request *r), (*undo)(struct request *r);
-    bool self_made; /* by the service itself: nobody is answered */
+    bool self_made; /* by the service itself */
+    struct stanza *answer; /* to that, once there is one */
+    void (*answered)(void *arg, const struct stanza *answer); /* NULL: nobody wants to know */
+    void *answered_arg;
 };
 
 /* ---- request.c ---- */
 void request_arrive(struct parcel *take); /* router_ops.arrive */
-/* Something the service does by itself goes the same way: a stanza as if it had come. */
-void request_by_service(const struct request_row *row, struct stanza *take);
+/* Something the service does by itself goes the same way: a stanza as if it had come. answered (may be NULL) is called once, with its answer, or with NULL when
+ * a compliance server has stopped it without one. */
+void request_by_service(const struct request_row *row, struct stanza *take, void (*answered)(void *arg, const struct stanza *answer), void *arg);
 /* In check: this event stands before the change. */
 void request_needs(struct request *r, enum event_id event, unsigned item);
 /* In apply: the batch to be committed before `then` goes on (which sends); kept for persistent rooms only. */

@@ -13,6 +13,10 @@ const char *close_check(struct request *r);
 void close_apply(struct request *r);
 void close_refused(struct request *r);
 extern const struct request_row close_row;
+/* order.c */
+extern const struct request_row create_row, destroy_row;
+/* owner.c */
+void room_destroy(struct request *r); /* all are told, as the <destroy/> of the request has it; then there is no such room */
 /* message.c */
 const char *groupchat_check(struct request *r);
 void groupchat_apply(struct request *r);

@@ -7,8 +7,9 @@ static struct parcel *parcel_of(const struct request *cause) { return cause != N
 void send_reply(struct request *r, struct stanza *take)
 {
     if (take == NULL) return;
-    if (r->self_made || !jid_present(&take->to)) {
-        stanza_unref(take);
+    if (r->self_made) {
+        stanza_unref(r->answer);
+        r->answer = take;
         return;
     }
     router_route_for(take, r->parcel, PARCEL_ROOM);
