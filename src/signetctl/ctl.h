@@ -5,6 +5,7 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include <jansson.h>
+#include <stdint.h>
 
 enum outcome { /* the exit codes */
     OUTCOME_OK = 0,
@@ -20,12 +21,14 @@ enum switch_id {
 #undef SWITCH
     SWITCHES
 };
-enum switch_mask {
-#define SWITCH(id, scope, name, value, help) OPT_##id = 1 << SWITCH_##id,
+enum switch_mask { /* wider than an int, as GNU C17 allows */
+#define SWITCH(id, scope, name, value, help) OPT_##id = 1ULL << SWITCH_##id,
 #include "tables/commands.def"
 #undef SWITCH
 #undef COMMAND
 };
+
+_Static_assert(SWITCHES <= 64, "one bit of enum switch_mask each");
 
 #define MAX_WORDS 8 /* of a command with its arguments */
 struct invocation {
@@ -33,7 +36,7 @@ struct invocation {
     const char *words[MAX_WORDS]; /* what is not an option */
     unsigned n_words;
     const char *const *args; /* the words behind the command's own: as many as its row says, none empty; NULL for one that may be left out and is */
-    unsigned given; /* a mask of the options given */
+    uint64_t given; /* a mask of the options given */
     const char *values[SWITCHES]; /* the last one given */
     const char **events; /* every --event */
     unsigned n_events;

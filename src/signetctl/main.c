@@ -23,7 +23,7 @@ static const struct {
 
 struct command {
     const char *noun, *verb, *arguments;
-    unsigned switches;
+    uint64_t switches;
     command_fn run;
     const char *help;
 };
@@ -86,20 +86,20 @@ static void print_filled(FILE *out, const char *text, int indent)
     fputc('\n', out);
 }
 
-static void print_switches(FILE *out, unsigned mask)
+static void print_switches(FILE *out, uint64_t mask)
 {
     for (unsigned i = 0; i < SWITCHES; i++) {
-        if ((mask & (1U << i)) == 0) continue;
+        if ((mask & (1ULL << i)) == 0) continue;
         int n = fprintf(out, "  --%s%s%s", switches[i].name, *switches[i].value != '\0' ? " " : "", switches[i].value);
         fprintf(out, "%*s", n < 29 ? 30 - n : 1, "");
         print_filled(out, switches[i].help, 30);
     }
 }
 
-static unsigned global_switches(void)
+static uint64_t global_switches(void)
 {
-    unsigned mask = 0;
-    for (unsigned i = 0; i < SWITCHES; i++) mask |= switches[i].scope == SCOPE_ALL ? 1U << i : 0;
+    uint64_t mask = 0;
+    for (unsigned i = 0; i < SWITCHES; i++) mask |= switches[i].scope == SCOPE_ALL ? 1ULL << i : 0;
     return mask;
 }
 
@@ -161,8 +161,8 @@ static enum outcome take_option(struct invocation *in, char **argv, int argc, in
                     "a password is never given on the command line, where others can see it; use --password-file, --password-stdin or "
                     "--password-ask");
     if (id == SWITCHES) return fail(OUTCOME_USAGE, err, "there is no option --%.*s; see signetctl --help", (int)(n < 64 ? n : 64), text);
-    if (switches[id].scope != SCOPE_MANY && (in->given & (1U << id)) != 0) return fail(OUTCOME_USAGE, err, "--%s is given twice", switches[id].name);
-    in->given |= 1U << id;
+    if (switches[id].scope != SCOPE_MANY && (in->given & (1ULL << id)) != 0) return fail(OUTCOME_USAGE, err, "--%s is given twice", switches[id].name);
+    in->given |= 1ULL << id;
     if (*switches[id].value == '\0') return equals == NULL ? OUTCOME_OK : fail(OUTCOME_USAGE, err, "--%s takes no value", switches[id].name);
     if (equals == NULL && *at + 1 == argc)
         return fail(OUTCOME_USAGE, err, "--%s needs a value: --%s %s", switches[id].name, switches[id].name, switches[id].value);
@@ -255,9 +255,9 @@ static enum outcome find_command(struct invocation *in, struct err *err)
     in->args = in->words + own;
     for (unsigned i = own; rc == OUTCOME_OK && i < in->n_words; i++)
         if (*in->words[i] == '\0') rc = fail(OUTCOME_USAGE, err, "an argument is empty: %s", c->arguments);
-    unsigned strange = in->given & ~(c->switches | global_switches());
+    uint64_t strange = in->given & ~(c->switches | global_switches());
     for (unsigned i = 0; rc == OUTCOME_OK && i < SWITCHES; i++)
-        if ((strange & (1U << i)) != 0)
+        if ((strange & (1ULL << i)) != 0)
             rc = fail(OUTCOME_USAGE, err, "%s%s%s does not take --%s", c->noun, *c->verb != '\0' ? " " : "", c->verb, switches[i].name);
     return rc;
 }
