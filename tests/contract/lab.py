@@ -174,6 +174,8 @@ class Lab:
         away.message(sender.jid, mark)
         got = sender.until(lambda e: text(e) == mark)
         away.close()
+        # What was delivered leaves the store a moment after its client has it: the next one to look at the store isn't to see it go.
+        wait_until("the store without it", lambda: not any(fact[:2] == ("offline", away.bare) for fact in self.store()))
         return got, stored
 
     def store(self):
