@@ -23,7 +23,9 @@ RESUME = 2 * SLOW  # seconds a cut session waits to be resumed
 
 
 def clock():
-    return time.strftime("%H:%M:%S", time.gmtime())
+    """As signetd's log has it."""
+    now = time.time()
+    return time.strftime("%H:%M:%S", time.gmtime(now)) + f".{int(now * 1000) % 1000:03}"
 
 
 def copied(message):
@@ -35,6 +37,16 @@ def copied(message):
     return None, None
 
 
+def condition_of_stream(error):
+    return " ".join(child.text or child.tag.split("}")[1] for child in reversed(list(error)))
+
+
+def verdict_of(answer):
+    if answer is None:
+        return "silence"
+    return next((word for word in ("handle", "policy-violation", "error", "pass xmlns") if word in answer), "pass").replace("pass xmlns", "pass changed")
+
+
 class Churning(Compliance):
     """Answers each event after a delay of its own; keeps what it let pass."""
 
@@ -44,6 +56,8 @@ class Churning(Compliance):
         self.unseen = set()  # sessions that were refused something else than a message
         self.dice = random.Random(SEED + 1)
         self.calm = False
+        self.asked = collections.defaultdict(list)  # body -> what was asked about it and what the answer was to be
+        self.sent_at = {}  # event id -> when its (last) answer was written
         super().__init__(COMPONENT, **keywords)
         threading.Thread(target=self.deliver, daemon=True).start()
 
@@ -55,7 +69,7 @@ class Churning(Compliance):
         with self.awake:
             delay = 0.0 if self.calm else self.dice.choice((0, 0, 0.001, 0.005, 0.02, 0.08))
             self.serial += 1
-            heapq.heappush(self.heap, (time.monotonic() + delay, self.serial, sock, answer))
+            heapq.heappush(self.heap, (time.monotonic() + delay, self.serial, sock, answer, payload.get("id")))
             self.awake.notify()
         return None
 
@@ -66,15 +80,29 @@ class Churning(Compliance):
                     self.awake.wait(max(self.heap[0][0] - time.monotonic(), 0.0005) if self.heap else 1)
                 now, batch = time.monotonic(), collections.defaultdict(list)
                 while self.heap and self.heap[0][0] <= now:
-                    _, _, sock, answer = heapq.heappop(self.heap)
+                    _, _, sock, answer, event = heapq.heappop(self.heap)
                     batch[sock].append(answer)
+                    self.sent_at[event] = clock()
             for sock, answers in batch.items():
                 self.write(sock, answers)
 
     def judge(self, event):
         """Before the answer is sent, so that whatever a client sees was noted before."""
-        body, roll = event.body, self.dice.random()
         way, message = copied(event.stanza) if event.stanza is not None and event.name == "es_IN" else (None, None)
+        answer = self.verdict(event, way, message)
+        body = text(message) if way is not None else event.body
+        if body is not None:
+            self.asked[body].append((clock(), event, way, verdict_of(answer), self.connections))
+        return answer
+
+    def story(self, body):
+        """What was asked about a message, what was answered and when it was written to the link."""
+        return [f"{at} {e.name} {e.id} of stanza {e.stanza_id} asked on link {link}" + (f", of the carbon copy ({way})" if way else "")
+                + (f", for {e.attributes['session']}" if e.attributes.get("session") else "") + f": {verdict}"
+                + (f", written {self.sent_at[e.id]}" if e.id in self.sent_at else "") for at, e, way, verdict, link in self.asked[body]]
+
+    def verdict(self, event, way, message):
+        body, roll = event.body, self.dice.random()
         if way is not None:
             if not self.calm and roll < 0.03:
                 return refused(event)
@@ -115,10 +143,20 @@ class Book:
         self.blocks = set()  # (who, whom), ever
         self.asked = {}  # id of a request -> its session
         self.resumed = 0
-        self.stories = collections.defaultdict(list)  # body -> what became of it, for the report
+        self.stories = collections.defaultdict(list)  # body -> what became of it, for the report; and of each session
+        self.sessions = []
         self.disorder = []
-        self.link_cuts, self.unseen = [], set()
+        self.link_cuts, self.cut_clock, self.unseen = [], [], set()
         self.wrong = []
+
+    def evidence(self, body, compliance):
+        """All that is known of a message, in the order of time: itself, its events, what its sender's session and its recipient's sessions did meanwhile."""
+        sent = self.sent[body]
+        sessions = [s for s in self.sessions if s is sent.session or s.bare == sent.to.split("/")[0]]
+        lines = self.stories[body] + compliance.story(body) + [line for s in sessions for line in self.stories[s]]
+        lines += [f"{at} the link is cut" for at in self.cut_clock]
+        first = self.stories[body][0]
+        return sorted(line for line in lines if line >= first)
 
     def out_of_order(self):
         """A session that ends but by itself leaves what it did not acknowledge, or its connection did not take, to others, which may have got later ones by
@@ -160,8 +198,13 @@ class Session:
         self.service, self.name, self.jid, self.bare = service, name, self.client.jid, self.client.bare
         Session.numbers += 1
         self.number = Session.numbers
+        book.sessions.append(self)
+        self.note("began" + (", with stream management" if managed else ""))
         if managed:
             self.write("<enable xmlns='urn:xmpp:sm:3' resume='true'/>")
+
+    def note(self, what):
+        self.book.stories[self].append(f"{clock()} session {self.number}, {self.jid}, {what}")
 
     def write(self, xml):
         try:
@@ -183,7 +226,7 @@ class Session:
         if self.ended is not None:
             return
         self.ended = how
-        self.book.stories[self].append(f"{clock()} session {self.number}, {self.jid}, ended: {how}; {self.received} stanzas, acknowledged {self.told}, surely {self.sure}")
+        self.note(f"ended: {how}; {self.received} stanzas, acknowledged {self.told}, surely {self.sure}; of its own {self.handled} are handled")
         if how != "done":
             self.book.ends[self.bare].append(time.monotonic())
         if self.managed and how != "done":
@@ -197,6 +240,7 @@ class Session:
         elif self.cut_at is None:
             self.cut_at, self.resuming = time.monotonic(), False
             self.resume_at = self.cut_at + self.dice.choice((0, 0.05, 0.3, 1, RESUME, 2 * RESUME, 1000))
+            self.note(f"has no stream; {self.received} stanzas, acknowledged {self.told}, surely {self.sure}")
 
     def resume(self):
         try:
@@ -211,6 +255,7 @@ class Session:
         except (Closed, OSError):
             return
         client.jid, self.client, self.cut_at, self.resuming, self.asking = self.jid, client, None, True, self.received
+        self.note(f"asks to be resumed, h={self.received}")
         self.asked_h.clear()
 
     def ask_h(self):
@@ -229,6 +274,7 @@ class Session:
     def manage(self, e):
         if e.tag == SM + "enabled":
             self.token, self.counting = e.get("id"), True
+            self.note("manages its stream")
         elif e.tag == SM + "r":
             if self.dice.random() < 0.8:
                 self.told = self.received
@@ -244,6 +290,7 @@ class Session:
             self.resuming = False
             self.told = self.sure = self.asking
             self.book.resumed += 1
+            self.note(f"is resumed, h={e.get('h')}")
             for stanza in list(self.unacked):
                 self.write(stanza)
         elif e.tag == SM + "failed":
@@ -281,6 +328,7 @@ class Session:
         for e in got:
             if e.tag == STREAM_ERROR:
                 self.kicked = True
+                self.note(f"is told {condition_of_stream(e)}")
                 continue
             if e.tag.startswith(SM):
                 self.manage(e)
@@ -337,6 +385,7 @@ class Session:
                     self.book.wrong.append(f"{self.jid} got an error for what it did not send: {ET.tostring(e).decode()}")
                 else:
                     self.book.errors[body].append(condition(e))
+                    self.book.stories[body].append(f"{clock()} {condition(e)} came to {self.jid} (session {self.number})")
                 return
             body = text(e)
             self.book.arrived[body].append(self)
@@ -366,6 +415,8 @@ class Session:
         """A carbon copy of what another session of the user got or sent."""
         body = text(inner)
         sent = self.book.sent.get(body)
+        self.book.stories[body if inner.get("type") != "error" else inner.get("id")].append(
+            f"{clock()} a copy of what was {way}, {inner.get('type')}, came to {self.jid} (session {self.number})")
         if inner.get("type") == "error":
             return
         self.book.copies[body].append(self)
@@ -397,6 +448,7 @@ class Session:
         self.send(f"<iq type='{kind}' id='{identity}'" + (f" to='{to}'" if to else "") + f">{payload}</iq>")
 
     def presence(self, priority):
+        self.note(f"sends presence, priority {priority}")
         self.send("<presence type='unavailable'/>" if priority is None else f"<presence><priority>{priority}</priority></presence>")
 
     def close(self):
@@ -410,6 +462,7 @@ class Session:
             self.read(0.05)
         if self.ended is not None or self.cut_at is not None:
             return
+        self.note("ends its stream")
         self.write("</stream:stream>")
         self.token = None  # the server's end of the stream is that of the session
         while self.ended is None and time.monotonic() < end:

@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from harness.churn import RESUME, ROSTER, SECONDS, SEED, Actor, Book, Churning, Session
+from harness.churn import RESUME, ROSTER, SECONDS, SEED, Actor, Book, Churning, Session, clock
 from harness.service import SLOW, Refused, quote, wait_until
 
 USERS = 40
@@ -31,6 +31,7 @@ def trouble(book, service, compliance, names, dice, until):
         if cut_at and time.monotonic() > cut_at[0]:
             cut_at.pop(0)
             book.link_cuts.append(time.monotonic() + 2)
+            book.cut_clock.append(clock())
             compliance.cut()
             time.sleep(0.3 * SLOW)
             compliance.listen()
@@ -155,8 +156,8 @@ def test_churn(services, closing, workers):
           f"{service.metric('offline_left_total'):g} left; {len(book.copies)} copied; "
           f"{Session.numbers} sessions, {book.resumed} resumed, {sum(s.checked for s in online)} rosters; "
           f"{len(compliance.events)} events, {len(compliance.undecided)} undecided, {service.metric('events_failed_total', why='timeout'):g} timed out")
-    for body in {w.split()[0] for w in wrong} & book.sent.keys():
-        asked = [(e.name, e.attributes.get("session"), e.attributes.get("copy"), e.stanza.get("type")) for e in compliance.events if e.body == body]
-        sessions = [line for x in set(book.arrived.get(body, [])) for line in book.stories[x]]
-        print(body, *book.stories[body], *sessions, f"errors {book.errors.get(body)}", f"copies {[x.jid for x in book.copies.get(body, [])]}", *asked, sep="\n    ")
+    for body in sorted({w.split()[0] for w in wrong} & book.sent.keys()):
+        print(body, *book.evidence(body, compliance), sep="\n    ")
+        sent = book.sent[body]
+        service.telling += [sent.session.jid, sent.to.split("/")[0], f"op-churn.", *(e.stanza_id for _, e, *_ in compliance.asked[body])]
     assert not wrong, f"{len(wrong)} wrong:\n" + "\n".join(wrong[:60])
