@@ -9,6 +9,7 @@ def pytest_runtest_makereport(item, call):
     report = (yield).get_result()
     if report.failed:
         for running in service.services:
+            running.failed = True
             report.sections.append((f"end of the log of signetd in {running.dir}", running.tail()))
 
 

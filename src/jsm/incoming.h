@@ -50,6 +50,7 @@ struct incoming {
     uint64_t came_wall_ms; /* of one delivered anew: when it came first; 0: now */
     bool stamped; /* it bears a stamp of that */
     struct kept *kept; /* several sessions get it, or the store has it; or NULL */
+    bool left; /* an outage leaves it in the store, though its sender was told that it is accepted */
     bool stays; /* in the store, as it is there */
     bool rewritten; /* e_PRISESSION or e_OFFLINE made it another than the store has */
     bool reached; /* some session took it, or was refused it explicitly by HANDLE */
@@ -72,6 +73,7 @@ void incoming_stage(struct incoming *in, enum incoming_asks at); /* on to that o
 void incoming_deliveries_clear(struct incoming *in);
 
 /* ---- receive_sessions.c ---- */
+void incoming_unstamp(struct incoming *in);
 void incoming_choose(struct incoming *in); /* sessions, each of which is asked for by es_IN; or the offline store */
 void incoming_copies_turn(struct incoming *in); /* it is head of its lane, and es_IN is answered */
 void incoming_copy(struct incoming *in, const struct stanza *passed); /* carbon copies of what was let through; not more than once */
@@ -87,5 +89,8 @@ struct session *incoming_primary(const struct incoming *in); /* the session name
 void incoming_nobody_there(struct incoming *in); /* no session takes it: it is stored, returned, or dropped */
 void incoming_store(struct incoming *in); /* e_OFFLINE, another look for sessions, then the store */
 void incoming_offline_turn(struct incoming *in); /* it is head of its lane, and e_OFFLINE is answered */
+/* It is refused, by in->verdict. true: it is left in the store instead, since only an outage did that, and its sender was told before that it is accepted. */
+bool incoming_leave(struct incoming *in);
+void incoming_leave_now(struct incoming *in); /* the same at shutdown, wherever it waits: whatever its verdict will be, it is in the store */
 
 #endif

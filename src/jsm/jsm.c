@@ -197,6 +197,13 @@ static void count_anew(uint32_t worker, void *arg)
     atomic_fetch_add(n, jsm->anew);
 }
 
+static void leave_the_rest(uint32_t worker, void *arg)
+{
+    (void)worker;
+    (void)arg;
+    incoming_leave_all();
+}
+
 /* What ended sessions had not acknowledged is on its way into the offline store. */
 static unsigned delivered_anew(void)
 {
@@ -218,4 +225,5 @@ void jsm_drain(uint64_t wait_ms, void (*before_end)(void))
     before_end();
     worker_each(end_sessions, NULL, NULL);
     for (uint64_t waited = 0; delivered_anew() > 0 && waited < wait_ms; waited += 5) nanosleep(&pause, NULL);
+    worker_each(leave_the_rest, NULL, NULL); /* nobody has answered what was asked about it */
 }

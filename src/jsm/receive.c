@@ -84,6 +84,7 @@ static void incoming_run_row(struct incoming *in);
 
 void incoming_refused(struct incoming *in)
 {
+    if (incoming_leave(in)) return;
     const struct stanza *s = in->stanza;
     metric_inc(METRIC_STANZAS_REFUSED);
     stages_mark(s->sid, STAGE_REFUSED);
@@ -445,7 +446,16 @@ void incoming_refuse_all(const char *condition, const char *text)
     LIST_EACH_SAFE(node, next, &jsm->incoming)
     {
         struct incoming *in = CONTAINER_OF(node, struct incoming, node);
-        if (in->step == IN_EFFECTS || in->step >= IN_STORING || (in->parcel->flags & (PARCEL_COPY | PARCEL_NO_EVENTS)) != 0) continue;
+        if (in->step == IN_EFFECTS || in->step >= IN_STORING || in->anew || (in->parcel->flags & (PARCEL_COPY | PARCEL_NO_EVENTS)) != 0) continue;
         incoming_return(in, condition, text);
+    }
+}
+
+void incoming_leave_all(void)
+{
+    LIST_EACH_SAFE(node, next, &jsm->incoming)
+    {
+        struct incoming *in = CONTAINER_OF(node, struct incoming, node);
+        if (in->step < IN_STORING) incoming_leave_now(in);
     }
 }

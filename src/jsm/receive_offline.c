@@ -1,5 +1,6 @@
 /* The recipient's side, when no session takes a message: e_OFFLINE, then the offline store (XEP-0160), or nothing. */
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/metric.h"
 #include "base/stages.h"
 #include "jsm/features/features.h"
@@ -12,6 +13,7 @@ static void offline_stored(void *arg, const struct err *err)
     if (err == NULL) {
         metric_inc(METRIC_OFFLINE_STORED);
         in->reached = true;
+        if (in->left) offline_leave(in->user, in->stanza->from.bare);
         incoming_deliveries_clear(in);
         if (!in->behind) incoming_copy(in, in->stanza); /* as e_OFFLINE let it through; a session that is there will get the message itself */
         stages_mark(in->stanza->sid, STAGE_STORED);
@@ -62,9 +64,48 @@ static void store_offline(struct incoming *in)
     }
     struct store_batch *batch = store_batch_new(in->user->jid.bare);
     if (there) store_batch_offline_delete(batch, in->stanza->sid);
-    unsigned max = there ? UINT_MAX : (unsigned)jsm->config->offline_max_messages;
+    unsigned max = there || in->anew ? UINT_MAX : (unsigned)jsm->config->offline_max_messages;
     store_batch_offline_add(batch, in->stanza, in->came_wall_ms != 0 ? in->came_wall_ms : clock_wall_ms(), max);
     store_batch_commit(batch, offline_stored, in);
+}
+
+/* ---- what a session left unacknowledged ----
+ *
+ * Its sender was told that it is accepted, and may be gone: where nobody answers what is asked about it now, it does not go back to him. As an offline message does
+ * then (EVENTS.md, refusal rule 6), it stays stored, as es_IN let it through for that session, and is asked about when it goes to a session from there. */
+static bool may_be_left(const struct incoming *in)
+{
+    return in->anew && !in->returned && !in->user->gone && jsm->config->offline_max_messages > 0 && offline_storable(in->stanza);
+}
+
+bool incoming_leave(struct incoming *in)
+{
+    if (!in->verdict.outage || !may_be_left(in)) return false;
+    incoming_unstamp(in);
+    verdict_clear(&in->verdict);
+    in->left = true;
+    store_offline(in);
+    return true;
+}
+
+static void left_stored(void *arg, const struct err *err)
+{
+    struct kept *k = arg;
+    if (err != NULL) log_error("jsm", "a message that a session left unacknowledged cannot be stored, and is lost: %s", err->text);
+    kept_written(k, err);
+    kept_unref(k);
+}
+
+void incoming_leave_now(struct incoming *in)
+{
+    if (!may_be_left(in)) return;
+    in->returned = in->stays = true;
+    if (in->kept != NULL && in->kept->state != KEPT_NOWHERE) return;
+    if (in->kept == NULL) in->kept = kept_new(in->user, in->stanza->sid, false);
+    incoming_unstamp(in);
+    struct store_batch *batch = store_batch_new(in->user->jid.bare);
+    kept_write(in->kept, batch, in->stanza, in->came_wall_ms, UINT_MAX);
+    store_batch_commit(batch, left_stored, kept_ref(in->kept));
 }
 
 /* The session that a room has as an occupant is no more, and the room was not told, or not yet: now it is. */

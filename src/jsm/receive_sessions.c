@@ -7,6 +7,7 @@
 #include "jsm/had.h"
 #include "jsm/incoming.h"
 #include "jsm/resume.h"
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -87,7 +88,9 @@ static void note_refused(struct incoming *in, struct delivery *d)
 {
     in->refused = x_realloc(in->refused, (in->n_refused + 1) * sizeof(*in->refused));
     in->refused[in->n_refused++] = d->session;
-    if (in->n_refused > 1) return;
+    bool leaves = in->anew && d->verdict.outage; /* one of them may get it still */
+    if (in->n_refused > 1 && !leaves) return;
+    verdict_clear(&in->verdict);
     in->verdict = d->verdict; /* the first refusal is what the sender is told */
     memset(&d->verdict, 0, sizeof(d->verdict));
 }
@@ -128,6 +131,7 @@ static bool write_copies(struct incoming *in)
 /* Whoever was asked for has refused it. Rule 2: the sender of a 1:1 message gets an error only if no session took it. */
 static void nobody_took_it(struct incoming *in)
 {
+    if (incoming_leave(in)) return;
     const struct stanza *s = in->stanza;
     bool copy = (in->parcel->flags & PARCEL_COPY) != 0 || s->type == MESSAGE_HEADLINE;
     stages_mark(s->sid, STAGE_REFUSED);
@@ -204,7 +208,8 @@ static void keep_first(struct incoming *in, const struct delivery *d)
     if (in->kept == NULL) in->kept = kept_new(in->user, in->stanza->sid, false);
     struct store_batch *batch = store_batch_new(in->user->jid.bare);
     struct stanza *plain = in->stamped ? delay_unstamp(d->out) : stanza_ref(d->out);
-    kept_write(in->kept, batch, plain, in->came_wall_ms != 0 ? in->came_wall_ms : clock_wall_ms(), (unsigned)jsm->config->offline_max_messages);
+    unsigned max = in->anew ? UINT_MAX : (unsigned)jsm->config->offline_max_messages;
+    kept_write(in->kept, batch, plain, in->came_wall_ms != 0 ? in->came_wall_ms : clock_wall_ms(), max);
     stanza_unref(plain);
     store_batch_commit(batch, now_kept, in);
 }
@@ -283,6 +288,11 @@ static void stamp(struct incoming *in, bool stamped)
     in->stamped = stamped;
 }
 
+void incoming_unstamp(struct incoming *in)
+{
+    if (in->stamped) stamp(in, false);
+}
+
 #define FEW_SESSIONS 16 /* those of most users: no memory is allocated */
 static unsigned sessions_of(const struct user *u)
 {
@@ -350,7 +360,7 @@ static void go_on_with(struct incoming *in, struct session **chosen, unsigned n,
 
 void incoming_choose(struct incoming *in)
 {
-    if (in->stamped) stamp(in, false);
+    incoming_unstamp(in);
     if (in->returned || another_had_it(in)) {
         incoming_finish(in);
         return;

@@ -57,6 +57,7 @@ class Service:
         }
         self.options.update(options or {})
         self.process = None
+        self.failed = False  # the test has, so far
         self.telling = []  # a test that knows what its failure is about has these words' lines in the report, instead of the last
         services.append(self)
         self.start()
@@ -180,7 +181,8 @@ class Service:
         status = self.stop()
         text = (self.dir / "signetd.out").read_text(errors="replace")
         if not keep and status == 0:
-            shutil.rmtree(self.dir)
+            if not self.failed:
+                shutil.rmtree(self.dir)
             services.remove(self)
         assert status == 0, f"signetd ended with {status}; {self.dir}\n{text[-6000:]}"
 

@@ -108,7 +108,7 @@ def test_churn(services, closing, workers):
     end = time.monotonic() + 20 * SLOW
     while any(s.asked for s in online if s.ended is None and s.cut_at is None) and time.monotonic() < end:
         time.sleep(0.05)
-    unanswered = [f"{s.jid}: {what}" for s in online if s.ended is None and s.cut_at is None for what in list(s.asked.values())]
+    unanswered = [f"{s.jid}: {identity} {what}" for s in online if s.ended is None and s.cut_at is None for identity, what in list(s.asked.items())]
     for a in actors:
         a.still.set()
     for a in actors:
@@ -159,5 +159,5 @@ def test_churn(services, closing, workers):
     for body in sorted({w.split()[0] for w in wrong} & book.sent.keys()):
         print(body, *book.evidence(body, compliance), sep="\n    ")
         sent = book.sent[body]
-        service.telling += [sent.session.jid, sent.to.split("/")[0], f"op-churn.", *(e.stanza_id for _, e, *_ in compliance.asked[body])]
+        service.telling += [sent.session.jid, sent.to.split("/")[0], "Component op-", *(e.stanza_id for _, e, *_ in compliance.asked[body])]
     assert not wrong, f"{len(wrong)} wrong:\n" + "\n".join(wrong[:60])

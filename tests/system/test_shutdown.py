@@ -105,6 +105,38 @@ def test_answered_after_it_was_returned(services, closing, event):
     juliet.nothing("{jabber:client}message")
 
 
+@pytest.mark.parametrize("event", ["e_OFFLINE", "es_IN"])
+def test_unacknowledged_and_nobody_answers(services, closing, event):
+    """What a session leaves unacknowledged at the end is stored, though the compliance server is silent when it is asked about it: its sender was told that it is
+    accepted. es_IN: that of the client's second session, which is asked since the first was cut before the end."""
+    service = services({"server.shutdown_wait": 1, "c2s.ack_wait": 600000, "c2s.unacked_store": 600000})
+    service.user("romeo", "juliet")
+    silent = closing(Compliance(COMPONENT))
+    service.profile("Both", [("es_IN", "message", "bounce", False), ("e_OFFLINE", "message", "bounce", False)])
+    service.wait_link(service.compliance_server("slow", silent.port, profile="Both"), "ACTIVE")
+    romeo, juliet = Client(service, "romeo", "balcony"), Client(service, "juliet", "garden")
+    juliet.send("<enable xmlns='urn:xmpp:sm:3'/>")
+    juliet.next("{urn:xmpp:sm:3}enabled")
+    sent = [romeo.message(juliet.jid, f"n{i}", "normal") for i in range(5)]
+    for i in range(5):
+        juliet.next_message(body=f"n{i}")
+    silent.script = lambda e: None if e.name == event else passed(e)
+    if event == "es_IN":
+        phone = Client(service, "juliet", "phone")
+        juliet.cut()
+        silent.wait("es_IN", count=2 * len(sent))
+    service.process.send_signal(signal.SIGTERM)
+    assert messages(everything(romeo)) == []
+    if event == "es_IN":
+        assert messages(everything(phone)) == []
+    assert service.stop() == 0 and len(silent.seen(event)) >= len(sent)
+    service.start()
+    silent.script = passed
+    service.wait_link(COMPONENT, "ACTIVE")
+    juliet = Client(service, "juliet", "garden")
+    assert [text(juliet.next_message()) for _ in sent] == [f"n{i}" for i in range(5)]
+
+
 def test_idle(services, closing):
     """Clients are told: system-shutdown, </stream:stream>; the compliance server's stream ends gracefully."""
     service = services()

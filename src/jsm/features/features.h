@@ -92,6 +92,7 @@ void offline_flush(uint64_t session); /* delivers what is stored, each through e
 bool offline_waits(const struct user *u, const struct stanza *s); /* a flush goes on which this message must come after: u->flush_waits */
 /* An outage left earlier messages of its sender in the store though a session takes messages: this one is kept behind them. */
 bool offline_is_behind(const struct user *u, const struct stanza *s);
+void offline_leave(struct user *u, struct str sender); /* an outage has left one of his there now: those behind it wait, and it is tried again */
 void offline_left_clear(struct user *u); /* the user is not needed any more */
 
 #endif

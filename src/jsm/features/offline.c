@@ -117,14 +117,29 @@ void offline_left_clear(struct user *u)
 }
 
 /* Without a session that takes messages they will wait for one like any others. */
+static void left_try_again(struct user *u)
+{
+    if (!left_any(&u->left) || taker(u, 0) == NULL || list_linked(&u->left.retry.node)) return;
+    u->left.retry.fn = flush_again;
+    worker_timer(&u->left.retry, (uint64_t)jsm->config->offline_retry * 1000);
+}
+
 static void left_after(struct flush *f)
 {
     struct user *u = f->user;
     offline_left_clear(u);
     u->left = f->left;
-    if (!left_any(&u->left) || taker(u, 0) == NULL) return;
-    u->left.retry.fn = flush_again;
-    worker_timer(&u->left.retry, (uint64_t)jsm->config->offline_retry * 1000);
+    left_try_again(u);
+}
+
+/* A flush under way may have read past it. */
+void offline_leave(struct user *u, struct str sender)
+{
+    metric_inc(METRIC_OFFLINE_LEFT);
+    LIST_EACH(node, &u->flushes) left_add(&CONTAINER_OF(node, struct flush, node)->left, sender);
+    if (!list_empty(&u->flushes) || taker(u, 0) == NULL) return;
+    left_add(&u->left, sender);
+    left_try_again(u);
 }
 
 bool offline_waits(const struct user *u, const struct stanza *s)
