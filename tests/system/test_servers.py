@@ -321,7 +321,7 @@ def test_events_names_and_profiles_are_changed_one_by_one(services, closing):
     warned = ctl(service, *event, "set", "Mine", "onBeforeJoin,forget")
     assert "warning: onBeforeJoin: bounce together with fire and forget" in warned
     shown = ctl(service, *profile, "show", "Mine")
-    assert re.search(r"onBeforeJoin +-? +bounce +yes +see below\n", shown) and "\nwarning: onBeforeJoin: bounce together" in shown and shown.count("see below") == 1
+    assert re.search(r"onBeforeJoin +-? +bounce +yes +no +see below\n", shown) and "\nwarning: onBeforeJoin: bounce together" in shown and shown.count("see below") == 1
     ctl(service, *event, "set", "Mine", "onBeforeJoin,wait")
     assert "see below" not in ctl(service, *profile, "show", "Mine")
     # Names: of what is not assigned. Then the profile of an assignment, in one step and at once.
