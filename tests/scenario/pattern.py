@@ -1,7 +1,7 @@
 """Stanza patterns: what a script says should come, against what came.
 
 Everything written must be there, and nothing else may be, with these exceptions: `from`, `to`, `id` and `xml:lang` of the stanza itself are looked at only when
-written, and so is the id the server gives a message (`<stanza-id/>`, XEP-0359); `...` in an element allows more children; `{any}` stands for any value; `{word}` for a value that is remembered under that word and is from then on the
+written, and so are the ids the server gives (`<stanza-id/>`, XEP-0359, and `<occupant-id/>`, XEP-0421); `...` in an element allows more children; `{any}` stands for any value; `{word}` for a value that is remembered under that word and is from then on the
 same everywhere. The order of children does not matter."""
 import copy
 import re
@@ -10,7 +10,8 @@ import xml.etree.ElementTree as ET
 LANG = "{http://www.w3.org/XML/1998/namespace}lang"
 OPTIONAL = ("from", "to", "id", LANG)
 MESSAGE = "{jabber:client}message"
-STANZA_ID = "{urn:xmpp:sid:0}stanza-id"
+PRESENCE = "{jabber:client}presence"
+GIVEN = ("{urn:xmpp:sid:0}stanza-id", "{urn:xmpp:occupant-id:0}occupant-id")
 WORD = re.compile(r"\{([a-z][a-z-]*)\}")
 
 
@@ -104,8 +105,8 @@ def children_differ(wanted, came, words, more, where):
                 reasons.append(reason)
         else:
             return reasons[0] if reasons else f"{where} has no child <{short(child.tag)}>"
-    if came.tag == MESSAGE:
-        left = [e for e in left if e.tag != STANZA_ID]
+    if came.tag in (MESSAGE, PRESENCE):
+        left = [e for e in left if e.tag not in GIVEN]
     if left and not more:
         return f"{where} has a child <{short(left[0].tag)}> too"
     return None

@@ -9,6 +9,7 @@ import xml.etree.ElementTree as ET
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
 
 import pattern
+import rooms
 from harness.client import Closed
 from harness.compliance import handled, passed, passed_to, passed_with, refused
 from script import Script, ScriptError
@@ -179,6 +180,10 @@ class Play:
         for wanted in self.patterns(step):
             self.one_received(actor, wanted, also)
 
+    def all_receive(self, step, names):
+        for name in re.split(r", | and ", names):
+            self.receives(step, name)
+
     def one_received(self, actor, wanted, also):
         def first():
             if not also:
@@ -208,6 +213,27 @@ class Play:
         for actor in self.stage.actors.values():
             if actor.inbox:
                 raise Failed(f"{actor.name} received:\n" + "\n".join(pattern.show(e) for e in actor.inbox))
+
+    # ---- rooms ----
+    def went_wrong(self, problem):
+        if problem is not None:
+            raise Failed(problem)
+
+    def makes_room(self, step, name, room, nick):
+        self.went_wrong(rooms.make(self.stage, self.online(name), room, nick, self.filled(step)))
+
+    def enters_room(self, step, name, room, nick):
+        self.went_wrong(rooms.enter(self.stage, self.online(name), room, nick, self.filled(step)))
+
+    def is_told(self, step, name, condition):
+        actor = self.online(name)
+        self.stage.until(lambda: actor.inbox)
+        if not actor.inbox or rooms.condition_of(actor.inbox[0]) != condition:
+            raise Failed(f"expected an error '{condition}'; {self.held(actor.inbox)}")
+        actor.inbox.popleft()
+
+    def restarts(self, step, word):
+        self.stage.restart(word == "dies")
 
     def roster_is(self, step, name):
         self.stage.settle()
@@ -367,7 +393,7 @@ HEADER = "<?xml version='1.0'?><stream:stream to='{domain}' version='1.0' xmlns=
 def form(text):
     """'NAME sends:' and the like as a regular expression."""
     kinds = {"NAME": r"(?P<name>[\w' ]+?)", "CONDITION": r"(?P<condition>[a-z-]+)", "EVENT": r"(?P<event>\w+)", "ANSWER": r"(?P<answer>[\w:@./ -]+)",
-             "SESSION": r"(?P<session>\S+?)", "LABEL": r"(?P<label>\w+)", "ALSO": r"(?P<also> also)?"}
+             "SESSION": r"(?P<session>\S+?)", "LABEL": r"(?P<label>\w+)", "ROOM": r"(?P<room>\S+@\S+)", "NICK": r"(?P<nick>[^:]+?)", "ALSO": r"(?P<also> also)?"}
     return re.compile(re.sub("|".join(kinds), lambda m: kinds[m[0]], text))
 
 
@@ -392,8 +418,13 @@ STEPS = [(form(text), method) for text, method in (
     ("NAME's stream is over", Play.stream_over),
     ("NAME's connection is over", Play.connection_over),
     ("NAME sends:", Play.sends),
+    (r"NAME makes ROOM as NICK:?", Play.makes_room),
+    (r"NAME enters ROOM as NICK(?: with:)?", Play.enters_room),
+    ("NAME is told CONDITION", Play.is_told),
+    (r"The service (?P<word>restarts|dies) and is there again", Play.restarts),
     ("Nobody receives anything", Play.nobody_receives),
     ("NAMEALSO receives:", Play.receives),
+    (r"(?P<names>[\w' ,]+) receive:", Play.all_receive),
     ("NAME receives nothing", Play.receives_nothing),
     ("NAME's roster is empty", Play.roster_is),
     ("NAME's roster is:", Play.roster_is),

@@ -156,6 +156,22 @@ class Stage:
             self.sort(actor)
         actor.client = None
 
+    def restart(self, kill):
+        """The service ends, in order or at once, and begins anew; nobody is connected then."""
+        for actor in self.actors.values():
+            if actor.client is not None:
+                self.read(0)
+        if kill:
+            self.service.kill()
+        elif self.service.stop() != 0:
+            raise AssertionError("the service did not end in order:\n" + self.service.tail())
+        for actor in self.actors.values():
+            if actor.client is not None:
+                actor.client.sock.close()
+                actor.client = None
+            actor.inbox.clear()
+        self.service.start()
+
     # ---- what comes ----
     def sort(self, actor):
         """Fences apart from what the script speaks of."""
