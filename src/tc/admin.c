@@ -45,8 +45,8 @@ static bool may_see(const struct request *r, const struct list_wish *wish)
     switch (wish->affiliation) {
     case AFFILIATION_OUTCAST: return his >= AFFILIATION_ADMIN;
     case AFFILIATION_MEMBER: return his >= AFFILIATION_ADMIN || (in != NULL && (r->room->config.member_list & 1u << in->occupant->role) != 0);
-    default: /* owners and administrators: where everybody may know who is who, members may know that too */
-        return his >= AFFILIATION_ADMIN || (his == AFFILIATION_MEMBER && r->room->config.members_only && r->room->config.whois == WHOIS_ANYONE);
+    default: /* owners and administrators, for owners (10.5, 10.8): but where everybody may know who is who, members may know that too */
+        return his >= AFFILIATION_MEMBER && r->room->config.members_only && r->room->config.whois == WHOIS_ANYONE;
     }
 }
 
@@ -75,8 +75,19 @@ static void write_occupants(struct buf *b, const struct room *room, enum role ro
     }
 }
 
-static void write_affiliated(struct buf *b, const struct room *room, enum affiliation affiliation)
+/* Of one who is there, to one who may know who is who: the nick and the role. */
+static void write_presence(struct buf *b, const struct request *r, const struct affiliated *a)
 {
+    const struct attendee *in = request_attendee(r);
+    bool knows = r->self_made || room_affiliation(r->room, r->stanza->from.bare) >= AFFILIATION_ADMIN || service_admin(&r->stanza->from);
+    const struct occupant *o = knows || (in != NULL && sees_addresses(in)) ? occupant_by_user(r->room, a->jid.bare) : NULL;
+    xml_add_attr(b, "nick", o != NULL ? o->jid.resource : str_of(a->nick));
+    if (o != NULL) xml_add_attr(b, "role", str_of(role_name(o->role)));
+}
+
+static void write_affiliated(struct buf *b, const struct request *r, enum affiliation affiliation)
+{
+    const struct room *room = r->room;
     size_t it = 0;
     struct str key;
     void *value;
@@ -86,7 +97,7 @@ static void write_affiliated(struct buf *b, const struct room *room, enum affili
         buf_adds(b, "<item");
         xml_add_attr(b, "affiliation", str_of(affiliation_name(a->affiliation)));
         xml_add_attr(b, "jid", key);
-        xml_add_attr(b, "nick", str_of(a->nick));
+        write_presence(b, r, a);
         buf_adds(b, ">");
         if (a->reason != NULL) {
             buf_adds(b, "<reason>");
@@ -106,7 +117,7 @@ void admin_get_apply(struct request *r)
     if (wish.by_role)
         write_occupants(&b, r->room, wish.role);
     else
-        write_affiliated(&b, r->room, wish.affiliation);
+        write_affiliated(&b, r, wish.affiliation);
     buf_adds(&b, "</query>");
     send_reply(r, stanza_result(r->stanza, buf_str(&b)));
     buf_free(&b);
@@ -138,10 +149,11 @@ const char *admin_set_check(struct request *r)
     return condition != NULL ? condition : parts_check(r);
 }
 
+/* XEP-0045, 8 and 9: success first, then everybody learns it. */
 static void changed(struct request *r)
 {
-    parts_tell(r);
     send_reply(r, stanza_result(r->stanza, STR("")));
+    parts_tell(r);
 }
 
 void admin_set_apply(struct request *r)

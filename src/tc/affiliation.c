@@ -2,6 +2,7 @@
 #include "tc/room.h"
 #include "router/route.h"
 #include <stdlib.h>
+#include <string.h>
 
 static const char *const affiliation_names[AFFILIATIONS] = {"none", "outcast", "member", "admin", "owner"};
 static const char *const role_names[ROLES] = {"none", "visitor", "participant", "moderator"};
@@ -32,16 +33,22 @@ bool service_admin(const struct jid *jid)
     return false;
 }
 
-/* A banned one stays so, whatever domain rule there is; the address of a whole domain may be affiliated too (XEP-0045, 9.1). */
+/* The address of a whole domain may be affiliated too, and a ban of one is a ban of the domains below it (XEP-0045, 9.2). One's own goes before. */
 enum affiliation room_affiliation(const struct room *r, struct str bare)
 {
     const struct affiliated *a = room_affiliated(r, bare);
     if (a != NULL && a->affiliation != AFFILIATION_NONE) return a->affiliation;
-    size_t at = 0;
-    while (at < bare.n && bare.p[at] != '@') at++;
-    if (at == bare.n) return AFFILIATION_NONE;
-    a = room_affiliated(r, (struct str){bare.p + at + 1, bare.n - at - 1});
-    return a != NULL ? a->affiliation : AFFILIATION_NONE;
+    const char *at = memchr(bare.p, '@', bare.n);
+    if (at == NULL) return AFFILIATION_NONE;
+    struct str domain = {at + 1, bare.n - (size_t)(at + 1 - bare.p)};
+    a = room_affiliated(r, domain);
+    if (a != NULL) return a->affiliation;
+    for (const char *dot; (dot = memchr(domain.p, '.', domain.n)) != NULL;) {
+        domain = (struct str){dot + 1, domain.n - (size_t)(dot + 1 - domain.p)};
+        a = room_affiliated(r, domain);
+        if (a != NULL && a->affiliation == AFFILIATION_OUTCAST) return AFFILIATION_OUTCAST;
+    }
+    return AFFILIATION_NONE;
 }
 
 enum role room_default_role(const struct room *r, enum affiliation a)

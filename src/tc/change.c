@@ -46,6 +46,16 @@ void part_want_affiliation(struct request *r, const struct jid *jid, enum affili
 }
 
 /* ---- reading an item ---- */
+/* XEP-0045, 8.2, 9.8: a role may be changed by the real address too: of one session, or of whoever is there first of the account. */
+static const struct occupant *occupant_by_address(struct request *r, struct str text)
+{
+    struct jid jid;
+    struct err err;
+    if (jid_parse(r->arena, text, &jid, &err) != 0) return NULL;
+    const struct attendee *a = attendee_by_jid(r->room, &jid);
+    return a != NULL ? a->occupant : jid_is_full(&jid) ? NULL : occupant_by_user(r->room, jid.bare);
+}
+
 static const char *read_who(struct request *r, struct change *c, const struct xml_node *item)
 {
     struct err err;
@@ -56,10 +66,11 @@ static const char *read_who(struct request *r, struct change *c, const struct xm
         c->jid = jid_to_bare(r->arena, &c->jid);
     }
     if (c->nick.p == NULL && jid.n == 0) return say(r, "bad-request", "An item names somebody by nick or jid.");
-    if (c->by_role && c->nick.p == NULL) return say(r, "bad-request", "A role is changed by nick.");
-    const struct occupant *o = jid.n == 0 || c->by_role ? occupant_by_nick(r->room, c->nick) : NULL;
-    if (o == NULL && (c->by_role || jid.n == 0)) return say(r, "item-not-found", "Nobody in this room has that nick.");
-    if (jid.n == 0) c->jid = jid_copy(r->arena, &o->user);
+    if (!c->by_role && jid.n > 0) return NULL;
+    const struct occupant *o = c->nick.p != NULL ? occupant_by_nick(r->room, c->nick) : occupant_by_address(r, jid);
+    if (o == NULL) return say(r, "item-not-found", "Nobody in this room has that nick or address.");
+    c->jid = jid_copy(r->arena, &o->user);
+    c->nick = arena_str(r->arena, o->jid.resource);
     return NULL;
 }
 
@@ -92,12 +103,25 @@ struct actor {
     bool service; /* a service administrator, or the service itself */
 };
 
+/* XEP-0045, 8, asks for the bare address of a moderator: another session of his may do it too. */
+static enum role role_of(const struct room *room, struct str bare)
+{
+    enum role highest = ROLE_NONE;
+    size_t it = 0;
+    struct str key;
+    void *value;
+    while (map_next(&room->occupants, &it, &key, &value)) {
+        const struct occupant *o = value;
+        if (o->role > highest && str_eq(o->user.bare, bare)) highest = o->role;
+    }
+    return highest;
+}
+
 static struct actor actor_of(const struct request *r)
 {
-    const struct attendee *a = request_attendee(r);
     struct actor who = {
         .affiliation = room_affiliation(r->room, r->stanza->from.bare),
-        .role = a != NULL ? a->occupant->role : ROLE_NONE,
+        .role = role_of(r->room, r->stanza->from.bare),
         .service = r->self_made || service_admin(&r->stanza->from),
     };
     if (who.service) who.affiliation = AFFILIATION_OWNER, who.role = ROLE_MODERATOR;
@@ -109,11 +133,11 @@ static const char *may_change_role(struct request *r, const struct change *c, st
     const struct occupant *o = occupant_by_nick(r->room, c->nick);
     enum affiliation his = room_affiliation(r->room, o->user.bare);
     if (who.role != ROLE_MODERATOR) return say(r, "forbidden", "Only moderators may do that.");
+    bool lowers = c->role < o->role;
+    if (lowers && his > who.affiliation) return say(r, "not-allowed", "You may not take anything from somebody of a higher affiliation.");
+    if (lowers && c->role != ROLE_NONE && his >= AFFILIATION_ADMIN) return say(r, "not-allowed", "Administrators and owners are moderators.");
     bool moderators = c->role == ROLE_MODERATOR || (o->role == ROLE_MODERATOR && c->role != ROLE_NONE);
     if (moderators && who.affiliation < AFFILIATION_ADMIN) return say(r, "forbidden", "Only administrators and owners make moderators, and revoke that.");
-    bool lowers = c->role < o->role;
-    if (lowers && c->role == ROLE_NONE && his > who.affiliation) return say(r, "not-allowed", "You may not kick somebody of a higher affiliation.");
-    if (lowers && c->role != ROLE_NONE && his >= AFFILIATION_ADMIN) return say(r, "not-allowed", "Administrators and owners are moderators.");
     return NULL;
 }
 
@@ -147,9 +171,10 @@ static const char *may_change_affiliation(struct request *r, struct change *c, s
     if (who.affiliation < AFFILIATION_ADMIN) return say(r, "forbidden", "Only administrators and owners change affiliations.");
     if (c->affiliation == AFFILIATION_OUTCAST && jid_bare_eq(&c->jid, &r->stanza->from)) return say(r, "conflict", "You cannot ban yourself.");
     if (who.affiliation == AFFILIATION_OWNER) return NULL;
-    if (c->before >= AFFILIATION_ADMIN) return say(r, "not-allowed", "Only owners change the affiliation of administrators and owners.");
     if (c->affiliation >= AFFILIATION_ADMIN) return say(r, "forbidden", "Only owners make administrators and owners.");
-    return NULL;
+    if (c->before < AFFILIATION_ADMIN) return NULL;
+    /* XEP-0045, 9.1 and 10.5, 10.8: to ban them is not allowed, to change the lists of them is forbidden. */
+    return say(r, c->affiliation == AFFILIATION_OUTCAST ? "not-allowed" : "forbidden", "Only owners change the affiliation of administrators and owners.");
 }
 
 static void needs_of(struct request *r, unsigned part)
@@ -214,6 +239,9 @@ static void raise_after_presence(struct request *r, const struct occupant *o, co
     stanza_unref(seen);
 }
 
+/* Who has been seen until now is seen going into a role that is not. */
+static bool is_seen(const struct occupant *o) { return (o->room->config.presence_of & 1u << o->role) != 0; }
+
 static void tell_role(struct request *r, const struct change *c)
 {
     struct occupant *o = occupant_by_nick(r->room, c->nick);
@@ -225,6 +253,7 @@ static void tell_role(struct request *r, const struct change *c)
         occupant_leave_room(o, &n, r);
         return;
     }
+    n.seen = is_seen(o);
     o->role = c->role;
     raise_after_presence(r, o, &n);
 }
@@ -262,8 +291,33 @@ static void tell_occupant(struct request *r, struct occupant *o, const struct ch
         occupant_leave_room(o, &n, r);
         return;
     }
-    o->role = room_default_role(r->room, c->affiliation);
+    enum role usual = room_default_role(r->room, c->affiliation);
+    bool rises = c->affiliation > c->before;
+    n.seen = is_seen(o);
+    if (rises ? usual > o->role : usual < o->role) o->role = usual; /* what he was given beside his affiliation he keeps */
     raise_after_presence(r, o, &n);
+}
+
+/* Is it of this occupant? One of a whole domain is, unless he has one of his own. */
+static bool concerns(const struct change *c, const struct occupant *o)
+{
+    if (jid_bare_eq(&o->user, &c->jid)) return true;
+    if (c->jid.local.p != NULL || !str_eq(o->user.domain, c->jid.domain)) return false;
+    const struct affiliated *own = room_affiliated(o->room, o->user.bare);
+    return own == NULL || own->affiliation == AFFILIATION_NONE;
+}
+
+/* XEP-0045, 9.5: who has been made a member of a members-only room is invited to it. */
+static void invite_member(struct request *r, const struct change *c)
+{
+    bool invited = r->room->config.members_only && c->affiliation == AFFILIATION_MEMBER && c->before == AFFILIATION_NONE && c->jid.local.p != NULL;
+    if (!invited) return;
+    struct buf b = {0};
+    buf_adds(&b, "<x xmlns='" NS_MUC_USER "'><invite");
+    xml_add_attr(&b, "to", c->jid.bare);
+    buf_adds(&b, "/></x>");
+    request_by_service(&invite_row, stanza_make(STANZA_MESSAGE, MESSAGE_NORMAL, &r->stanza->from, &r->room->jid, r->stanza->id, buf_str(&b)), NULL, NULL);
+    buf_free(&b);
 }
 
 static void tell_affiliation(struct request *r, const struct change *c, const struct stanza *iq)
@@ -276,12 +330,13 @@ static void tell_affiliation(struct request *r, const struct change *c, const st
     struct str key;
     void *value;
     while (map_next(&r->room->occupants, &it, &key, &value))
-        if (jid_bare_eq(&((const struct occupant *)value)->user, &c->jid)) nicks[n++] = arena_str(a, key);
+        if (concerns(c, value)) nicks[n++] = arena_str(a, key);
     for (unsigned i = 0; i < n; i++)
         if ((o = occupant_by_nick(r->room, nicks[i])) != NULL) tell_occupant(r, o, c, i == 0 ? iq : NULL);
     if (n == 0) {
         tell_absent(r, c);
         room_raise_after(r->room, after_event(c), iq);
+        invite_member(r, c);
     }
     arena_free(a);
 }

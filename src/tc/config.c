@@ -16,12 +16,11 @@ enum { NAME_BYTES = 256, TEXT_BYTES = 4096, PEOPLE_MAX = 1000 };
 static const struct form_option whois_options[] = {{"Moderators", "moderators"}, {"Anyone", "anyone"}, {NULL, NULL}};
 static const struct form_option pm_options[] = {{"Anyone", "anyone"}, {"Those with voice", "participants"}, {"Moderators", "moderators"}, {"Nobody", "none"}, {NULL, NULL}};
 static const struct form_option role_options[] = {{"Moderators", "moderator"}, {"Participants", "participant"}, {"Visitors", "visitor"}, {NULL, NULL}};
-static const struct form_option most_options[] = {{"10", "10"},     {"20", "20"},     {"50", "50"},     {"100", "100"},
-                                                  {"200", "200"},   {"500", "500"},   {"1000", "1000"}, {"As many as the service allows", "none"},
-                                                  {NULL, NULL}};
+static const unsigned most_proposed[] = {10, 20, 50, 100, 200, 500, 1000};
+enum { MOST_PROPOSED = sizeof(most_proposed) / sizeof(most_proposed[0]) };
 static const struct form_option *const options_of[CONFIG_FIELDS] = {
     [CONFIG_WHOIS] = whois_options,       [CONFIG_ALLOW_PM] = pm_options,         [CONFIG_PRESENCE_OF] = role_options,
-    [CONFIG_MEMBER_LIST] = role_options,  [CONFIG_MAX_OCCUPANTS] = most_options,
+    [CONFIG_MEMBER_LIST] = role_options,
 };
 static const struct form_field plain_fields[CONFIG_FIELDS] = {
 #define ROOM_FIELD(id, var, type, label) {var, FIELD_##type, label, false, NULL},
@@ -29,11 +28,29 @@ static const struct form_field plain_fields[CONFIG_FIELDS] = {
 #undef ROOM_FIELD
 };
 
-static const struct form *the_form(struct arena *a)
+/* XEP-0045 has a list of numbers here, but any number will do: those are offered that the service allows, and the one that is set. */
+static const struct form_option *most_options(struct arena *a, unsigned now)
+{
+    struct form_option *options = arena_zalloc(a, (MOST_PROPOSED + 3) * sizeof(*options));
+    unsigned n = 0;
+    bool listed = now == 0;
+    for (unsigned i = 0; i < MOST_PROPOSED && most_proposed[i] <= (unsigned)tc_settings->tc_max_occupants; i++) {
+        options[n].label = options[n].value = arena_printf(a, "%u", most_proposed[i]);
+        listed = listed || most_proposed[i] == now;
+        n++;
+    }
+    if (!listed) options[n].label = options[n].value = arena_printf(a, "%u", now), n++;
+    options[n] = (struct form_option){"As many as the service allows", "none"};
+    return options;
+}
+
+/* most: what is offered as the number of occupants; NULL, to read: anything. */
+static const struct form *the_form(struct arena *a, const struct form_option *most)
 {
     struct form_field *fields = arena_alloc(a, sizeof(plain_fields));
     memcpy(fields, plain_fields, sizeof(plain_fields));
     for (unsigned i = 0; i < CONFIG_FIELDS; i++) fields[i].options = options_of[i];
+    fields[CONFIG_MAX_OCCUPANTS].options = most;
     struct form *form = arena_alloc(a, sizeof(*form));
     *form = (struct form){NS_MUC "#roomconfig", "Configuration of the room", NULL, fields, CONFIG_FIELDS};
     return form;
@@ -131,7 +148,7 @@ void config_write_form(struct buf *b, const struct room *r, struct arena *a)
 {
     struct form_value values[FORM_FIELDS_MAX];
     config_values(r, a, values);
-    form_write(b, the_form(a), values);
+    form_write(b, the_form(a, most_options(a, r->config.max_occupants)), values);
 }
 
 /* ---- reading ---- */
@@ -245,7 +262,6 @@ static void get_all(struct reader *rd, struct room_wish *wish)
     get_people(rd, CONFIG_OWNERS, &wish->owners);
     if (rd->text != NULL) return;
     if (c->password_protected && c->password == NULL) rd->text = "A room with a password needs one: fill in 'muc#roomconfig_roomsecret'.";
-    if (wish->owners.set && wish->owners.n == 0) rd->text = "A room has at least one owner.";
 }
 
 static char *copied(const char *s) { return s != NULL ? x_strdup(s) : NULL; }
@@ -261,7 +277,7 @@ void room_config_copy(struct room_config *to, const struct room_config *from)
 
 int config_read_form(const struct room *r, const struct xml_node *x, struct arena *a, struct room_wish *wish, const char **text)
 {
-    const struct form *form = the_form(a);
+    const struct form *form = the_form(a, NULL);
     struct form_value *values = arena_zalloc(a, FORM_FIELDS_MAX * sizeof(*values));
     *wish = (struct room_wish){0};
     const char *unknown = form_unknown(form, x, a);

@@ -1,4 +1,5 @@
 /* Service discovery (XEP-0045, 6): the service, its rooms, a room, who is in it, the nick one has registered. */
+#include "base/hash.h"
 #include "tc/directory.h"
 #include "tc/rows.h"
 #include "tc/stamp.h"
@@ -56,7 +57,7 @@ const char *service_info_check(struct request *r)
 void service_info_apply(struct request *r)
 {
     static const struct caps_identity identities[] = {{"conference", "text", NULL, "Chat rooms"}};
-    static const char *const features[] = {NS_DISCO_INFO, NS_DISCO_ITEMS, NS_MUC, NS_RSM, "urn:xmpp:ping"};
+    static const char *const features[] = {NS_DISCO_INFO, NS_DISCO_ITEMS, NS_MUC, NS_MUC "#unique", NS_RSM, "urn:xmpp:ping"};
     const struct caps_info info = {identities, 1, features, sizeof(features) / sizeof(features[0]), NULL, 0};
     struct buf b = {0};
     begin(&b, NS_DISCO_INFO, STR_NONE);
@@ -231,6 +232,21 @@ void room_items_apply(struct request *r)
         buf_adds(&b, "/>");
     }
     end_page(r, &b, &p, occupant_at, all);
+}
+
+/* ---- the name of a room that is nobody's (10.1.4) ---- */
+const char *unique_check(struct request *r) { return may_create(r); }
+
+void unique_apply(struct request *r)
+{
+    uint8_t name[20];
+    struct buf b = {0};
+    hash_random(name, sizeof(name));
+    buf_adds(&b, "<unique xmlns='" NS_MUC "#unique'>");
+    for (size_t i = 0; i < sizeof(name); i++) buf_addf(&b, "%02x", name[i]);
+    buf_adds(&b, "</unique>");
+    send_reply(r, stanza_result(r->stanza, buf_str(&b)));
+    buf_free(&b);
 }
 
 /* ---- pings ---- */

@@ -29,8 +29,9 @@ static const char *may_invite(struct request *r)
 {
     const struct attendee *a = request_attendee(r);
     enum affiliation his = room_affiliation(r->room, r->stanza->from.bare);
-    if (a == NULL && his < AFFILIATION_ADMIN && !service_admin(&r->stanza->from)) return say(r, "not-acceptable", "You are not in this room.");
-    bool may = !r->room->config.members_only || r->room->config.allow_invites || his >= AFFILIATION_ADMIN || service_admin(&r->stanza->from);
+    bool master = his >= AFFILIATION_ADMIN || r->self_made || service_admin(&r->stanza->from);
+    if (a == NULL && !master) return say(r, "not-acceptable", "You are not in this room.");
+    bool may = !r->room->config.members_only || r->room->config.allow_invites || master;
     return may ? NULL : say(r, "forbidden", "In this room only administrators invite others.");
 }
 
@@ -146,6 +147,8 @@ static void make_members(struct request *r, const struct invite *i)
         keep_affiliated(r, to.bare);
     }
 }
+
+const struct request_row invite_row = {.name = "invite", .kind = STANZA_MESSAGE, .check = invite_check, .apply = invite_apply, .what = "a new member is invited"};
 
 void invite_apply(struct request *r)
 {

@@ -61,7 +61,7 @@ static const char *say(struct request *r, const char *condition, const char *tex
     return condition;
 }
 
-static const char *may_create(struct request *r)
+const char *may_create(struct request *r)
 {
     const char *who = tc_settings->tc_room_creation;
     if (service_admin(&r->stanza->from) || strcmp(who, "everybody") == 0) return NULL;

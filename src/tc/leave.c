@@ -11,19 +11,20 @@ const char *leave_check(struct request *r)
     return NULL;
 }
 
-/* Who is told by whom: with the occupant's last session everybody, else that session only, and the others of what the rest shows. */
+/* Who is told of whom: with the occupant's last session everybody, else that session only, and the others of what the rest shows. When the room is
+ * destroyed, each is told of himself (XEP-0045, 10.9). */
 static void tell_of_leaving(struct attendee *a, const struct notice *n, const struct request *cause)
 {
     struct occupant *o = a->occupant;
     bool last = o->attendees.next == &a->node && a->node.next == &o->attendees;
-    if (last) {
+    if (last && !n->destroyed)
         presence_broadcast(o, n, cause);
-        return;
-    }
-    presence_to_self(a, n, cause);
+    else
+        presence_to_self(a, n, cause);
 }
 
-void leave_room(struct attendee *a, const struct notice *n, const struct stanza *leaving, const struct request *cause)
+/* others_stay: the occupant's other sessions do, and the room sees what they show. */
+static void session_leave(struct attendee *a, const struct notice *n, const struct stanza *leaving, const struct request *cause, bool others_stay)
 {
     struct occupant *o = a->occupant;
     struct room *room = o->room;
@@ -37,7 +38,7 @@ void leave_room(struct attendee *a, const struct notice *n, const struct stanza 
     room->refs++; /* the occupant's reference may be the last */
     attendee_leave(a);
     directory_set(room);
-    if (!last && shown) presence_broadcast(o, &(struct notice){0}, cause);
+    if (!last && shown && others_stay) presence_broadcast(o, &(struct notice){0}, cause);
     room_raise_after(room, EVENT_onLeave, left);
     room_raise_after(room, EVENT_onAfterChangeUser, seen);
     stanza_unref(left);
@@ -46,13 +47,18 @@ void leave_room(struct attendee *a, const struct notice *n, const struct stanza 
     room_release(room);
 }
 
+void leave_room(struct attendee *a, const struct notice *n, const struct stanza *leaving, const struct request *cause)
+{
+    session_leave(a, n, leaving, cause, true);
+}
+
 void occupant_leave_room(struct occupant *o, const struct notice *n, const struct request *cause)
 {
     while (o->attendees.next->next != &o->attendees) {
         struct attendee *a = CONTAINER_OF(o->attendees.next, struct attendee, node);
-        leave_room(a, n, NULL, cause);
+        session_leave(a, n, NULL, cause, false);
     }
-    leave_room(CONTAINER_OF(o->attendees.next, struct attendee, node), n, NULL, cause);
+    session_leave(CONTAINER_OF(o->attendees.next, struct attendee, node), n, NULL, cause, false);
 }
 
 /* From who is not there: he may think he is, and learns what he wanted to hear. */
@@ -60,7 +66,9 @@ void leave_apply(struct request *r)
 {
     struct attendee *a = request_attendee(r);
     if (a == NULL) return;
-    leave_room(a, &(struct notice){.gone = true}, r->stanza, r);
+    struct notice n = {.gone = true};
+    if (r->room->state == ROOM_LOCKED) n.inner = STR("<destroy/>"); /* 10.1.3: he did not configure it, and it ends with him */
+    leave_room(a, &n, r->stanza, r);
 }
 
 /* ---- the end of a temporary room ---- */

@@ -62,10 +62,12 @@ static const char *examine(struct request *r, struct owner_set *set)
     set->kind = SUBMITS;
     if (config_read_form(r->room, set->x, r->arena, &set->wish, &r->text) != 0) return "not-acceptable";
     room_config_clear(&set->wish.config); /* it is read again when it is applied */
+    if (set->wish.owners.set && set->wish.owners.n == 0) return say(r, "conflict", "A room has at least one owner.");
     return NULL;
 }
 
-/* XEP-0045, 10.2: the form's lists replace those of the room; each change is one of its own. */
+/* XEP-0045, 10.2: the form's lists replace those of the room; each change is one of its own. Who is not in the list any more is one step less than he was:
+ * an owner an administrator, unless the form says otherwise, an administrator a member. */
 static enum affiliation wished(const struct owner_set *set, struct str bare, enum affiliation now)
 {
     const struct room_wish *w = &set->wish;
@@ -73,8 +75,8 @@ static enum affiliation wished(const struct owner_set *set, struct str bare, enu
         if (str_eq(w->owners.jids[i].bare, bare)) return AFFILIATION_OWNER;
     for (unsigned i = 0; w->admins.set && i < w->admins.n; i++)
         if (str_eq(w->admins.jids[i].bare, bare)) return now == AFFILIATION_OWNER && !w->owners.set ? now : AFFILIATION_ADMIN;
-    bool dropped = (now == AFFILIATION_OWNER && w->owners.set) || (now == AFFILIATION_ADMIN && w->admins.set);
-    return dropped ? AFFILIATION_NONE : now;
+    if (now == AFFILIATION_OWNER && w->owners.set) return w->admins.set ? AFFILIATION_MEMBER : AFFILIATION_ADMIN;
+    return now == AFFILIATION_ADMIN && w->admins.set ? AFFILIATION_MEMBER : now;
 }
 
 static void want_people(struct request *r, const struct owner_set *set)
@@ -129,7 +131,7 @@ static void tell_destroyed(struct request *r, const struct xml_node *wish)
     struct room *room = r->room;
     struct buf b = {0};
     write_destroy(&b, r->arena, wish);
-    struct notice n = {.gone = true, .no_content = true, .inner = buf_str(&b)};
+    struct notice n = {.gone = true, .no_content = true, .destroyed = true, .inner = buf_str(&b)};
     size_t it = 0;
     struct str key;
     void *value;

@@ -14,7 +14,8 @@ static void write_codes(struct buf *b, const unsigned *codes)
 static void write_item(struct buf *b, const struct occupant *o, const struct notice *n, bool address)
 {
     const struct room *r = o->room;
-    buf_addf(b, "<item affiliation='%s' role='%s'", affiliation_name(room_affiliation(r, o->user.bare)), role_name(n->gone && n->nick.p == NULL ? ROLE_NONE : o->role));
+    enum affiliation his = n->destroyed ? AFFILIATION_NONE : room_affiliation(r, o->user.bare);
+    buf_addf(b, "<item affiliation='%s' role='%s'", affiliation_name(his), role_name(n->gone && n->nick.p == NULL ? ROLE_NONE : o->role));
     if (address) xml_add_attr(b, "jid", o->shown != NULL ? o->shown->full.full : o->user.full);
     xml_add_attr(b, "nick", n->nick);
     if (n->reason.n == 0 && n->actor.p == NULL) {
@@ -89,7 +90,7 @@ static void to_view(const struct occupant *o, const struct notice *n, struct vie
 
 void presence_broadcast(const struct occupant *o, const struct notice *n, const struct request *cause)
 {
-    bool hidden = (o->room->config.presence_of & 1u << o->role) == 0;
+    bool hidden = !n->seen && (o->room->config.presence_of & 1u << o->role) == 0;
     to_view(o, n, (struct view){.of = o, .address = true, .hidden = hidden}, cause);
     to_view(o, n, (struct view){.of = o, .address = false, .hidden = hidden}, cause);
     to_view(o, n, (struct view){.of = o, .self = true}, cause);

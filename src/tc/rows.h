@@ -5,6 +5,7 @@
 
 /* join.c: presence to a room or nick */
 const char *join_check(struct request *r);
+const char *may_create(struct request *r); /* may the sender make rooms? */
 void join_apply(struct request *r);
 /* leave.c */
 const char *leave_check(struct request *r);
@@ -15,6 +16,8 @@ void close_refused(struct request *r);
 extern const struct request_row close_row;
 /* order.c */
 extern const struct request_row create_row, destroy_row;
+/* invite.c */
+extern const struct request_row invite_row; /* an invitation the room itself has reason for */
 /* owner.c */
 void room_destroy(struct request *r); /* all are told, as the <destroy/> of the request has it; then there is no such room */
 /* message.c */
@@ -44,6 +47,8 @@ const char *room_info_check(struct request *r);
 void room_info_apply(struct request *r);
 void room_items_apply(struct request *r);
 void ping_here_apply(struct request *r);
+const char *unique_check(struct request *r);
+void unique_apply(struct request *r);
 /* relay.c */
 const char *relay_check(struct request *r);
 void relay_apply(struct request *r);
