@@ -44,7 +44,8 @@ static bool may_see(const struct request *r, const struct list_wish *wish)
     if (wish->by_role) return his >= AFFILIATION_ADMIN || (moderator && wish->role != ROLE_MODERATOR);
     switch (wish->affiliation) {
     case AFFILIATION_OUTCAST: return his >= AFFILIATION_ADMIN;
-    case AFFILIATION_MEMBER: return his >= AFFILIATION_ADMIN || (in != NULL && (r->room->config.member_list & 1u << in->occupant->role) != 0);
+    case AFFILIATION_MEMBER: /* 9.5: for those in the room where nobody else is let in */
+        return his >= AFFILIATION_ADMIN || (in != NULL && r->room->config.members_only && (r->room->config.member_list & 1u << in->occupant->role) != 0);
     default: /* owners and administrators, for owners (10.5, 10.8): but where everybody may know who is who, members may know that too */
         return his >= AFFILIATION_MEMBER && r->room->config.members_only && r->room->config.whois == WHOIS_ANYONE;
     }

@@ -1,5 +1,5 @@
 """Plays tables: files of tests/scenario/tables, which stand beside those of RFC 6121 (8.5.4 and appendix A). Every cell of a row is sent and looked at; what differs
-is printed with the table's line. docs/scenarios.md says how a table is written; delivery.py and subscriptions.py know what its words mean."""
+is printed with the table's line. docs/scenarios.md says how a table is written; delivery.py, standing.py and subscriptions.py know what its words mean."""
 import pathlib
 import re
 import sys
@@ -56,11 +56,12 @@ class Table:
 
 def main():
     import delivery
+    import standing
     import subscriptions
     failures = 0
     for name in sys.argv[1:]:
         table = Table(pathlib.Path(name))
-        kind = delivery if "stanzas" in table.settings else subscriptions
+        kind = delivery if "stanzas" in table.settings else standing if table.columns[0] in ("Actor", "Viewer") else subscriptions
         for line, column, expected, came in kind.play(table):
             failures += 1
             print(f"{name}:{line}: {column}: expected '{expected}', but it was '{came}'")
