@@ -198,6 +198,7 @@ const char *parts_check(struct request *r)
         if (!p->wanted) continue;
         condition = read_item(r, p);
         if (condition == NULL) condition = p->change.by_role ? may_change_role(r, &p->change, who) : may_change_affiliation(r, &p->change, who);
+        if (condition != NULL && stanza_child(r->stanza, "query", NS_MUC_ADMIN) != NULL) r->offending = p->stanza->inner; /* XEP-0045, 8.4 */
     }
     if (condition == NULL && owners_of(r->room) > 0 && owners_after(r) == 0) condition = say(r, "conflict", "A room has at least one owner.");
     for (unsigned i = 0; i < r->n_parts && condition == NULL; i++)

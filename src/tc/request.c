@@ -158,6 +158,7 @@ static const char *request_check(struct request *r)
 {
     r->n_needs = 0;
     r->text = r->own_condition = r->own_ns = NULL;
+    r->offending = STR_NONE;
     if (!r->self_made) r->row = row_of(r);
     return r->row != NULL && r->row->check != NULL ? r->row->check(r) : NULL;
 }

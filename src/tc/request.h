@@ -60,6 +60,7 @@ struct request {
     unsigned asking_item;
     const char *text; /* of an error, for a person */
     const char *own_condition, *own_ns; /* an application's own condition beside it */
+    struct str offending; /* and what of the request it is about, as children of the stanza (borrowed); absent: it does not say */
     struct stanza *(*make_outgoing)(const struct request *r); /* set by the check that needs onBeforeBroadcast */
     struct stanza *outgoing; /* a message as the room sends it out, from the time it is made */
     struct part *parts; /* change.h: what it changes of whom, one by one */

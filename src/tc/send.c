@@ -15,10 +15,25 @@ void send_reply(struct request *r, struct stanza *take)
     router_route_for(take, r->parcel, PARCEL_ROOM);
 }
 
+static struct stanza *with_offending(const struct request *r, struct stanza *take)
+{
+    struct buf b = {0};
+    buf_add_str(&b, r->offending);
+    buf_add_str(&b, take->inner);
+    struct str inner = buf_str(&b);
+    struct stanza_change change = {.inner = &inner};
+    struct stanza *error = stanza_with(take, &change);
+    buf_free(&b);
+    stanza_unref(take);
+    return error;
+}
+
 void send_error(struct request *r, const char *condition, const char *type, const char *text)
 {
     if (r->parcel->flags & (PARCEL_COPY | PARCEL_NO_EVENTS)) return;
-    send_reply(r, stanza_error_with(r->stanza, condition, type, text, r->own_condition, r->own_ns));
+    struct stanza *error = stanza_error_with(r->stanza, condition, type, text, r->own_condition, r->own_ns);
+    if (error != NULL && r->offending.n > 0) error = with_offending(r, error);
+    send_reply(r, error);
 }
 
 /* ---- behind the history ---- */
