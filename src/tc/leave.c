@@ -12,12 +12,12 @@ const char *leave_check(struct request *r)
 }
 
 /* Who is told of whom: with the occupant's last session everybody, else that session only, and the others of what the rest shows. When the room is
- * destroyed, each is told of himself (XEP-0045, 10.9). */
+ * destroyed or the service ends, each is told of himself (XEP-0045, 10.9). */
 static void tell_of_leaving(struct attendee *a, const struct notice *n, const struct request *cause)
 {
     struct occupant *o = a->occupant;
     bool last = o->attendees.next == &a->node && a->node.next == &o->attendees;
-    if (last && !n->destroyed)
+    if (last && !n->alone)
         presence_broadcast(o, n, cause);
     else
         presence_to_self(a, n, cause);

@@ -131,7 +131,7 @@ static void tell_destroyed(struct request *r, const struct xml_node *wish)
     struct room *room = r->room;
     struct buf b = {0};
     write_destroy(&b, r->arena, wish);
-    struct notice n = {.gone = true, .no_content = true, .destroyed = true, .inner = buf_str(&b)};
+    struct notice n = {.gone = true, .no_content = true, .alone = true, .destroyed = true, .inner = buf_str(&b)};
     size_t it = 0;
     struct str key;
     void *value;

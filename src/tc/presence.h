@@ -7,7 +7,8 @@
 struct notice { /* zeroed: nothing but affiliation and role as they are */
     bool gone; /* type unavailable, role none */
     bool no_content; /* without what the client put into its presence */
-    bool destroyed; /* the room is no more: each is told of himself only, and is nobody there */
+    bool alone; /* all go: each is told of himself only */
+    bool destroyed; /* the room is no more: nobody is anything there */
     bool seen; /* by all, though the presence of his role is not broadcast */
     struct str nick; /* status 303: the new one */
     struct str reason, actor; /* of a kick, a ban, a change; the actor's nick */

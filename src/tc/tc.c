@@ -84,7 +84,7 @@ void tc_worker_stop(void)
 /* ---- the end ---- */
 static void close_room(struct room *r)
 {
-    const struct notice n = {.gone = true, .no_content = true, .codes = {332}};
+    const struct notice n = {.gone = true, .no_content = true, .alone = true, .codes = {332}};
     size_t it = 0;
     struct str key;
     void *value;

@@ -176,7 +176,7 @@ class Play:
         actor.client.send(self.filled(step))
 
     def receives(self, step, name, also=None):
-        actor = self.online(name)
+        actor = self.actor(name) if self.actor(name).inbox else self.online(name) # last words come to who is not connected any more
         for wanted in self.patterns(step):
             self.one_received(actor, wanted, also)
 

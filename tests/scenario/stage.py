@@ -157,20 +157,28 @@ class Stage:
         actor.client = None
 
     def restart(self, kill):
-        """The service ends, in order or at once, and begins anew; nobody is connected then."""
-        for actor in self.actors.values():
-            if actor.client is not None:
-                self.read(0)
+        """The service ends, in order or at once, and begins anew; nobody is connected then. What it said at its end is there to be received."""
+        self.read(0)
         if kill:
             self.service.kill()
         elif self.service.stop() != 0:
             raise AssertionError("the service did not end in order:\n" + self.service.tail())
         for actor in self.actors.values():
             if actor.client is not None:
-                actor.client.sock.close()
-                actor.client = None
-            actor.inbox.clear()
+                self.last_words(actor)
         self.service.start()
+
+    def last_words(self, actor):
+        try:
+            while actor.client.read(0.2):
+                pass
+        except Closed:
+            pass
+        self.sort(actor)
+        if actor.inbox and actor.inbox[-1].tag == STREAM_ERROR:
+            actor.inbox.pop()
+        actor.client.sock.close()
+        actor.client = None
 
     # ---- what comes ----
     def sort(self, actor):
