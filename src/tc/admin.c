@@ -70,7 +70,7 @@ static void write_occupants(struct buf *b, const struct room *room, enum role ro
         buf_adds(b, "<item");
         xml_add_attr(b, "affiliation", str_of(affiliation_name(room_affiliation(room, o->user.bare))));
         xml_add_attr(b, "role", str_of(role_name(o->role)));
-        xml_add_attr(b, "jid", o->shown != NULL ? o->shown->full.full : o->user.full);
+        if (room->config.whois != WHOIS_NOBODY) xml_add_attr(b, "jid", o->shown != NULL ? o->shown->full.full : o->user.full);
         xml_add_attr(b, "nick", o->jid.resource);
         buf_adds(b, "/>");
     }
@@ -80,6 +80,7 @@ static void write_occupants(struct buf *b, const struct room *room, enum role ro
 static void write_presence(struct buf *b, const struct request *r, const struct affiliated *a)
 {
     const struct attendee *in = request_attendee(r);
+    if (r->room->config.whois == WHOIS_NOBODY) return;
     bool knows = r->self_made || room_affiliation(r->room, r->stanza->from.bare) >= AFFILIATION_ADMIN || service_admin(&r->stanza->from);
     const struct occupant *o = knows || (in != NULL && sees_addresses(in)) ? occupant_by_user(r->room, a->jid.bare) : NULL;
     xml_add_attr(b, "nick", o != NULL ? o->jid.resource : str_of(a->nick));

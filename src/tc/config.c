@@ -13,7 +13,8 @@ enum field_id {
 _Static_assert(CONFIG_FIELDS <= FORM_FIELDS_MAX, "the form has room for all fields");
 enum { NAME_BYTES = 256, TEXT_BYTES = 4096, PEOPLE_MAX = 1000 };
 
-static const struct form_option whois_options[] = {{"Moderators", "moderators"}, {"Anyone", "anyone"}, {NULL, NULL}};
+static const struct form_option whois_options[] = {{"Moderators", "moderators"}, {"Anyone", "anyone"}, {"Nobody", "none"}, {NULL, NULL}};
+static const char *const whois_values[] = {[WHOIS_MODERATORS] = "moderators", [WHOIS_ANYONE] = "anyone", [WHOIS_NOBODY] = "none"};
 static const struct form_option pm_options[] = {{"Anyone", "anyone"}, {"Those with voice", "participants"}, {"Moderators", "moderators"}, {"Nobody", "none"}, {NULL, NULL}};
 static const struct form_option role_options[] = {{"Moderators", "moderator"}, {"Participants", "participant"}, {"Visitors", "visitor"}, {NULL, NULL}};
 static const unsigned most_proposed[] = {10, 20, 50, 100, 200, 500, 1000};
@@ -130,7 +131,7 @@ void config_values(const struct room *r, struct arena *a, struct form_value valu
     put_bool(w, CONFIG_MEMBERS_ONLY, c->members_only);
     put_bool(w, CONFIG_MODERATED, c->moderated);
     put_bool(w, CONFIG_PASSWORD_PROTECTED, c->password_protected);
-    put(w, CONFIG_WHOIS, c->whois == WHOIS_ANYONE ? STR("anyone") : STR("moderators"));
+    put(w, CONFIG_WHOIS, str_of(whois_values[c->whois]));
     put_bool(w, CONFIG_CHANGE_SUBJECT, c->change_subject);
     put_bool(w, CONFIG_ALLOW_INVITES, c->allow_invites);
     for (unsigned i = 0; i < PM_MASKS; i++)
@@ -231,7 +232,8 @@ static void get_choices(struct reader *rd, struct room_config *c)
 {
     struct str whois = form_first(&rd->values[CONFIG_WHOIS]), pm = form_first(&rd->values[CONFIG_ALLOW_PM]);
     struct str most = form_first(&rd->values[CONFIG_MAX_OCCUPANTS]);
-    if (whois.n > 0) c->whois = str_is(whois, "anyone") ? WHOIS_ANYONE : WHOIS_MODERATORS;
+    for (unsigned i = 0; i < sizeof(whois_values) / sizeof(whois_values[0]); i++)
+        if (str_is(whois, whois_values[i])) c->whois = (enum room_whois)i;
     for (unsigned i = 0; i < PM_MASKS; i++)
         if (str_is(pm, pm_masks[i].name)) c->private_messages = pm_masks[i].mask;
     if (str_is(most, "none"))

@@ -147,6 +147,7 @@ static void add_field(struct description *d, const char *var, const char *type, 
 
 static void describe(struct description *d, const struct room *room, struct arena *a)
 {
+    static const char *const anonymity[] = {"muc_semianonymous", "muc_nonanonymous", "muc_fullyanonymous"};
     const struct room_config *c = &room->config;
     const char *features[] = {
         NS_DISCO_INFO,
@@ -163,7 +164,7 @@ static void describe(struct description *d, const struct room *room, struct aren
         "urn:xmpp:ping",
         c->members_only ? "muc_membersonly" : "muc_open",
         c->moderated ? "muc_moderated" : "muc_unmoderated",
-        c->whois == WHOIS_ANYONE ? "muc_nonanonymous" : "muc_semianonymous",
+        anonymity[c->whois],
         c->password_protected ? "muc_passwordprotected" : "muc_unsecured",
         c->persistent ? "muc_persistent" : "muc_temporary",
         c->public ? "muc_public" : "muc_hidden",

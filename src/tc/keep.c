@@ -59,6 +59,7 @@ static int read_field(struct room_config *c, const struct field *f, const json_t
         *(bool *)member(c, f) = json_is_true(v);
     } else if (f->type == FIELD_NUMBER && json_is_integer(v) && json_integer_value(v) >= 0 && json_integer_value(v) <= UINT32_MAX) {
         *(unsigned *)member(c, f) = (unsigned)json_integer_value(v);
+        if (c->whois > WHOIS_NOBODY) return err_set(err, ERR_INVALID, "\"whois\" is none of those there are");
     } else if (f->type == FIELD_TEXT && json_is_string(v)) {
         char **text = member(c, f);
         free(*text);

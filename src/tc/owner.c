@@ -168,12 +168,12 @@ static void add_code(struct buf *b, bool when, unsigned code)
 /* XEP-0045, 10.2.1: all learn that, and what of their privacy, has changed. */
 static void tell_change(struct request *r, const struct room_config *old)
 {
+    static const unsigned anonymity[] = {[WHOIS_ANYONE] = 172, [WHOIS_MODERATORS] = 173, [WHOIS_NOBODY] = 174};
     const struct room_config *now = &r->room->config;
     struct buf b = {0};
     buf_adds(&b, "<x xmlns='" NS_MUC_USER "'>");
     size_t before = b.len;
-    add_code(&b, old->whois != now->whois && now->whois == WHOIS_ANYONE, 172);
-    add_code(&b, old->whois != now->whois && now->whois == WHOIS_MODERATORS, 173);
+    add_code(&b, old->whois != now->whois, anonymity[now->whois]);
     add_code(&b, b.len == before, 104);
     buf_adds(&b, "</x>");
     send_to_all(r->room, stanza_make(STANZA_MESSAGE, MESSAGE_GROUPCHAT, &r->room->jid, NULL, STR_NONE, buf_str(&b)), (struct crowd){0}, r);

@@ -4,7 +4,11 @@
 #include "tc/stamp.h"
 #include "xml/writer.h"
 
-bool sees_addresses(const struct attendee *a) { return a->occupant->room->config.whois == WHOIS_ANYONE || a->occupant->role == ROLE_MODERATOR; }
+bool sees_addresses(const struct attendee *a)
+{
+    enum room_whois whois = a->occupant->room->config.whois;
+    return whois == WHOIS_ANYONE || (whois == WHOIS_MODERATORS && a->occupant->role == ROLE_MODERATOR);
+}
 
 static void write_codes(struct buf *b, const unsigned *codes)
 {

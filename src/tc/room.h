@@ -23,7 +23,7 @@ const char *role_name(enum role r);
 int affiliation_by_name(struct str name); /* -1: none of them */
 int role_by_name(struct str name);
 
-enum room_whois { WHOIS_MODERATORS, WHOIS_ANYONE };
+enum room_whois { WHOIS_MODERATORS, WHOIS_ANYONE, WHOIS_NOBODY }; /* semi-anonymous, non-anonymous, fully anonymous */
 struct room_config { /* XEP-0045, 15.5.4, what makes sense on a server */
     char *name, *description, *lang; /* NULL: none */
     char *password; /* NULL: none */

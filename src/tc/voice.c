@@ -83,7 +83,7 @@ void voice_apply(struct request *r)
     struct str no = STR("0"), role = STR("participant");
     const struct form_value filled[VOICE_FIELDS] = {
         [VOICE_ROLE] = {&role, 1},
-        [VOICE_JID] = {&a->full.full, 1},
+        [VOICE_JID] = {&a->full.full, r->room->config.whois != WHOIS_NOBODY},
         [VOICE_NICK] = {&a->occupant->jid.resource, 1},
         [VOICE_ALLOW] = {&no, 1},
     };
