@@ -232,7 +232,7 @@ static struct str actor_nick(const struct request *r)
     return a != NULL ? a->occupant->jid.resource : STR_NONE;
 }
 
-static void raise_after_presence(struct request *r, const struct occupant *o, const struct notice *n)
+static void raise_after_presence(struct request *r, struct occupant *o, const struct notice *n)
 {
     presence_broadcast(o, n, r);
     struct stanza *seen = presence_full(o, n);

@@ -92,9 +92,10 @@ static void to_view(const struct occupant *o, const struct notice *n, struct vie
     send_to_all(o->room, s, (struct crowd){fits, &v}, cause);
 }
 
-void presence_broadcast(const struct occupant *o, const struct notice *n, const struct request *cause)
+void presence_broadcast(struct occupant *o, const struct notice *n, const struct request *cause)
 {
-    bool hidden = !n->seen && (o->room->config.presence_of & 1u << o->role) == 0;
+    bool hidden = !n->seen && !(n->gone && o->known) && (o->room->config.presence_of & 1u << o->role) == 0;
+    o->known = o->known || !hidden;
     to_view(o, n, (struct view){.of = o, .address = true, .hidden = hidden}, cause);
     to_view(o, n, (struct view){.of = o, .address = false, .hidden = hidden}, cause);
     to_view(o, n, (struct view){.of = o, .self = true}, cause);

@@ -19,7 +19,7 @@ struct notice { /* zeroed: nothing but affiliation and role as they are */
     const struct stanza *after_subject;
 };
 /* To everybody in the room as far as each may know, to the occupant's own sessions with status 110. */
-void presence_broadcast(const struct occupant *o, const struct notice *notice, const struct request *cause);
+void presence_broadcast(struct occupant *o, const struct notice *notice, const struct request *cause);
 void presence_to_one(const struct occupant *o, const struct notice *notice, const struct attendee *to, const struct request *cause);
 void presence_to_self(const struct attendee *a, const struct notice *notice, const struct request *cause); /* one session of the occupant only */
 void presence_of_all(const struct attendee *newcomer, const struct request *cause); /* everybody's but his own */

@@ -56,6 +56,7 @@ struct occupant { /* one nick */
     enum role role;
     struct list attendees; /* its sessions, the oldest first */
     struct attendee *shown; /* whose presence the others see; one of attendees */
+    bool known; /* the others have seen him, though the presence of his role may not be broadcast any more: they see him go too */
     char id[48]; /* XEP-0421 */
 };
 struct attendee { /* one session of an occupant */
