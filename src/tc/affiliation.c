@@ -108,6 +108,19 @@ void room_set_nick(struct room *r, const struct jid *jid, struct str nick)
     drop_when_nothing(r, a);
 }
 
+struct standing room_standing(const struct room *r, struct str bare, struct arena *a)
+{
+    const struct affiliated *his = room_affiliated(r, bare);
+    if (his == NULL) return (struct standing){.affiliation = AFFILIATION_NONE};
+    return (struct standing){his->affiliation, arena_str(a, str_of(his->nick)), arena_str(a, str_of(his->reason))};
+}
+
+void room_set_standing(struct room *r, const struct jid *jid, const struct standing *s)
+{
+    room_set_affiliation(r, jid, s->affiliation, s->reason);
+    room_set_nick(r, jid, s->nick);
+}
+
 void room_forget_affiliations(struct room *r)
 {
     size_t it = 0;

@@ -210,19 +210,20 @@ const char *parts_check(struct request *r)
 void parts_apply(struct request *r)
 {
     for (unsigned i = 0; i < r->n_parts; i++) {
-        const struct change *c = &r->parts[i].change;
+        struct change *c = &r->parts[i].change;
         if (!r->parts[i].wanted || c->by_role) continue;
+        c->old = room_standing(r->room, c->jid.bare, r->arena);
         room_set_affiliation(r->room, &c->jid, c->affiliation, c->reason);
         keep_affiliated(r, c->jid.bare);
     }
 }
 
-/* The registered nick and the reason of before are lost with a failed commit of a disk that is full. */
+/* Backwards: one address may have been changed twice. */
 void parts_undo(struct request *r)
 {
-    for (unsigned i = 0; i < r->n_parts; i++) {
+    for (unsigned i = r->n_parts; i-- > 0;) {
         const struct change *c = &r->parts[i].change;
-        if (r->parts[i].wanted && !c->by_role) room_set_affiliation(r->room, &c->jid, c->before, STR_NONE);
+        if (r->parts[i].wanted && !c->by_role) room_set_standing(r->room, &c->jid, &c->old);
     }
 }
 

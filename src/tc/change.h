@@ -11,6 +11,7 @@ struct change { /* one <item/>, read */
     struct jid jid; /* bare */
     enum role role;
     enum affiliation affiliation, before; /* wanted; as it was */
+    struct standing old; /* while the new one is committed */
     struct str reason;
 };
 struct part {

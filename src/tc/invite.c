@@ -11,6 +11,8 @@ struct invite {
     const struct xml_node *first; /* <invite/>; NULL: it is a decline */
     const struct xml_node *decline;
     const struct occupant *inviter; /* whom the decline is for */
+    struct jid *members; /* who has become one; none again when that cannot be committed */
+    unsigned n_members;
 };
 
 static const char *say(struct request *r, const char *condition, const char *text)
@@ -136,27 +138,35 @@ static void invited(struct request *r)
 }
 
 /* XEP-0045, 7.8.2: who is invited to a members-only room may enter it. */
-static void make_members(struct request *r, const struct invite *i)
+static void make_members(struct request *r, struct invite *i)
 {
     if (!r->room->config.members_only) return;
+    i->members = arena_zalloc(r->arena, INVITED_MAX * sizeof(*i->members));
     for (const struct xml_node *one = i->first; one != NULL; one = xml_node_next(one, "invite", NS_MUC_USER)) {
         struct jid to;
         struct err err;
         if (jid_parse(r->arena, xml_node_attr(one, "to"), &to, &err) != 0 || room_affiliation(r->room, to.bare) != AFFILIATION_NONE) continue;
         room_set_affiliation(r->room, &to, AFFILIATION_MEMBER, STR_NONE);
         keep_affiliated(r, to.bare);
+        i->members[i->n_members++] = to;
     }
+}
+
+static void no_members(struct request *r)
+{
+    const struct invite *i = r->data;
+    for (unsigned m = 0; m < i->n_members; m++) room_set_affiliation(r->room, &i->members[m], AFFILIATION_NONE, STR_NONE);
 }
 
 const struct request_row invite_row = {.name = "invite", .kind = STANZA_MESSAGE, .check = invite_check, .apply = invite_apply, .what = "a new member is invited"};
 
 void invite_apply(struct request *r)
 {
-    const struct invite *i = r->data;
+    struct invite *i = r->data;
     if (i->first == NULL) {
         send_decline(r, i);
         return;
     }
     make_members(r, i);
-    request_then(r, invited, NULL);
+    request_then(r, invited, no_members);
 }

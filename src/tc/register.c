@@ -12,6 +12,7 @@ static const struct form register_form = {NS_MUC "#register", "Registration with
 struct registration {
     bool removes;
     struct str nick;
+    struct standing old; /* while the new one is committed */
 };
 
 static const char *say(struct request *r, const char *condition, const char *text)
@@ -108,13 +109,21 @@ static void registered(struct request *r)
     send_reply(r, stanza_result(r->stanza, STR("")));
 }
 
-void register_room_set_apply(struct request *r)
+static void register_undo(struct request *r)
 {
     const struct registration *reg = r->data;
+    const struct jid bare = jid_to_bare(r->arena, &r->stanza->from);
+    room_set_standing(r->room, &bare, &reg->old);
+}
+
+void register_room_set_apply(struct request *r)
+{
+    struct registration *reg = r->data;
     enum affiliation now = room_affiliation(r->room, r->stanza->from.bare);
+    reg->old = room_standing(r->room, r->stanza->from.bare, r->arena);
     room_set_nick(r->room, &r->stanza->from, reg->removes ? STR_NONE : reg->nick);
     if (reg->removes && now == AFFILIATION_MEMBER) room_set_affiliation(r->room, &r->stanza->from, AFFILIATION_NONE, STR_NONE);
     if (!reg->removes && now == AFFILIATION_NONE) room_set_affiliation(r->room, &r->stanza->from, AFFILIATION_MEMBER, STR_NONE);
     keep_affiliated(r, r->stanza->from.bare);
-    request_then(r, registered, NULL);
+    request_then(r, registered, register_undo);
 }

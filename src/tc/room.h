@@ -137,6 +137,12 @@ enum affiliation room_affiliation(const struct room *r, struct str bare);
 struct affiliated *room_affiliated(const struct room *r, struct str bare); /* NULL: none */
 void room_set_affiliation(struct room *r, const struct jid *jid, enum affiliation affiliation, struct str reason); /* in memory */
 void room_set_nick(struct room *r, const struct jid *jid, struct str nick); /* registered; absent: none any more */
+struct standing { /* all a room knows of somebody, kept while a change of it is committed */
+    enum affiliation affiliation;
+    struct str nick, reason;
+};
+struct standing room_standing(const struct room *r, struct str bare, struct arena *a);
+void room_set_standing(struct room *r, const struct jid *jid, const struct standing *s);
 void room_forget_affiliations(struct room *r);
 bool service_admin(const struct jid *jid); /* of server.admins: as good as an owner everywhere */
 enum role room_default_role(const struct room *r, enum affiliation a); /* XEP-0045, 5.1.2 */
