@@ -113,6 +113,8 @@ static int room_affiliation_list(struct request *rq, struct err *err)
 }
 
 /* ---- changing ---- */
+#define OWNERS "roomowners"
+
 static int field_by_name(const char *name)
 {
     for (unsigned i = 0; i < config_n_fields; i++)
@@ -165,43 +167,65 @@ static int add_json(struct buf *b, const struct form_field *field, const json_t 
     return 0;
 }
 
-static int write_form(struct buf *b, const json_t *config, struct err *err)
+static int no_such_setting(const char *name, struct err *err)
+{
+    struct buf names = {0};
+    for (unsigned i = 0; i < config_n_fields; i++) buf_addf(&names, "%s%s", i > 0 ? ", " : "", config_short_name(i));
+    err_set(err, ERR_INVALID, "a room has no setting \"%.60s\"; it has %s", name, buf_cstr(&names));
+    buf_free(&names);
+    return -1;
+}
+
+static int write_field(struct buf *b, const char *name, const json_t *value, const char *owner, struct err *err)
+{
+    int i = field_by_name(name);
+    if (i < 0) return no_such_setting(name, err);
+    const struct form_field *field = config_field((unsigned)i);
+    buf_addf(b, "<field var='%s'>", field->var);
+    if (owner != NULL && strcmp(config_short_name((unsigned)i), OWNERS) == 0) add_value(b, str_of(owner));
+    if (add_json(b, field, value, err) != 0) return -1;
+    buf_adds(b, "</field>");
+    return 0;
+}
+
+/* The form of a muc#owner query; owner: the first of the list of owners, or NULL, when the form says what it says. */
+static int write_form(struct buf *b, const json_t *config, const char *owner, struct err *err)
 {
     const char *name;
     json_t *value;
+    bool owned = owner == NULL;
+    if (config != NULL && !json_is_object(config)) return err_set(err, ERR_INVALID, "\"config\" is an object: {\"membersonly\": true}");
     buf_adds(b, "<query xmlns='" NS_MUC_OWNER "'><x xmlns='" NS_DATA "' type='submit'>");
     json_object_foreach ((json_t *)config, name, value) {
-        int field = field_by_name(name);
-        if (field < 0) {
-            struct buf names = {0};
-            for (unsigned i = 0; i < config_n_fields; i++) buf_addf(&names, "%s%s", i > 0 ? ", " : "", config_short_name(i));
-            err_set(err, ERR_INVALID, "a room has no setting \"%.60s\"; it has %s", name, buf_cstr(&names));
-            buf_free(&names);
-            return -1;
-        }
-        buf_addf(b, "<field var='%s'>", config_field((unsigned)field)->var);
-        if (add_json(b, config_field((unsigned)field), value, err) != 0) return -1;
-        buf_adds(b, "</field>");
+        if (write_field(b, name, value, owner, err) != 0) return -1;
+        owned = owned || strcmp(strrchr(name, '_') != NULL ? strrchr(name, '_') + 1 : name, OWNERS) == 0;
+    }
+    if (!owned) {
+        json_t *none = json_array();
+        int rc = write_field(b, OWNERS, none, owner, err);
+        json_decref(none);
+        if (rc != 0) return rc;
     }
     buf_adds(b, "</x></query>");
     return 0;
 }
 
-static int configure(const struct jid *room, const json_t *config, struct err *err)
+static void wipe(struct buf *b) /* it may hold a password */
 {
-    struct buf b = {0};
-    int rc = json_is_object(config) ? write_form(&b, config, err) : err_set(err, ERR_INVALID, "\"config\" is an object: {\"membersonly\": true}");
-    if (rc == 0) rc = room_order(ORDER_CONFIGURE, room, buf_str(&b), err);
-    if (b.data != NULL) explicit_bzero(b.data, b.cap); /* may hold a password */
-    buf_free(&b);
-    return rc;
+    if (b->data != NULL) explicit_bzero(b->data, b->cap);
+    buf_free(b);
 }
 
 static int room_configure(struct request *rq, struct err *err)
 {
     struct jid room;
+    struct buf b = {0};
+    const json_t *config = json_object_get(rq->body, "config");
     if (room_of_path(rq, &room, err) != 0) return -1;
-    return configure(&room, json_object_get(rq->body, "config"), err);
+    int rc = config != NULL ? write_form(&b, config, NULL, err) : err_set(err, ERR_INVALID, "\"config\" is missing: an object, as {\"membersonly\": true}");
+    if (rc == 0) rc = room_order(ORDER_CONFIGURE, &room, buf_str(&b), err);
+    wipe(&b);
+    return rc;
 }
 
 static void write_item(struct buf *b, const char *jid, const char *affiliation, const char *reason)
@@ -224,20 +248,10 @@ static int room_make(struct request *rq, struct err *err)
     const char *name = body_text(rq, "room", err), *who = name != NULL ? body_text(rq, "owner", err) : NULL;
     if (who == NULL || request_jid(rq, name, false, &room, err) != 0 || !room_address_check(&room, err)) return -1;
     if (request_jid(rq, who, true, &owner, err) != 0) return err_prefix(err, "owner");
-    const json_t *config = json_object_get(rq->body, "config");
     struct buf b = {0};
-    int rc = config != NULL && !json_is_object(config) ? err_set(err, ERR_INVALID, "\"config\" is an object: {\"membersonly\": true}")
-             : config != NULL                          ? write_form(&b, config, err)
-                                                       : 0;
-    buf_reset(&b);
-    write_item(&b, owner.full.p, "owner", NULL);
+    int rc = write_form(&b, json_object_get(rq->body, "config"), owner.full.p, err);
     if (rc == 0) rc = room_order(ORDER_CREATE, &room, buf_str(&b), err);
-    buf_free(&b);
-    if (rc != 0 || config == NULL) return rc;
-    struct err ignored;
-    rc = configure(&room, config, err);
-    if (rc != 0 && room_order(ORDER_DESTROY, &room, STR("<query xmlns='" NS_MUC_OWNER "'><destroy/></query>"), &ignored) != 0)
-        return err_prefix(err, "the room was made, but not configured");
+    wipe(&b);
     return rc;
 }
 

@@ -35,7 +35,7 @@ static int domain_add(const char *text, const struct router_ops *ops, struct err
         rc = err_prefix(err, "'%s'", text);
     else if (domain_find(name) != NULL && domain_find(name)->ops != ops)
         rc = err_set(err, ERR_CONFLICT, "'%s' is the domain of another service already", text);
-    else
+    else if (domain_find(name) == NULL)
         router.domains[router.n_domains++] = (struct domain){str_dup(name), ops};
     arena_free(arena);
     return rc;

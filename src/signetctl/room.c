@@ -58,7 +58,10 @@ static void print_room(const json_t *answer)
     table_print(&t);
 }
 
-enum outcome room_show(const struct invocation *in, struct err *err) { return api_show(in, api_path("/v1/rooms/", in->args[0], NULL), print_room, err); }
+enum outcome room_show(const struct invocation *in, struct err *err)
+{
+    return api_show(in, api_path("/v1/rooms/", in->args[0], NULL), print_room, err);
+}
 
 static void print_occupants(const json_t *answer)
 {
@@ -113,40 +116,70 @@ static enum outcome call(const struct invocation *in, const char *method, char *
 }
 
 /* {"membersonly": "yes"} of --set membersonly=yes. */
+static enum outcome add_set(json_t *config, const char *set, struct err *err)
+{
+    const char *equals = strchr(set, '=');
+    if (equals == NULL || equals == set) return fail(OUTCOME_USAGE, err, "--set %.64s: write NAME=VALUE", set);
+    struct str name = {set, (size_t)(equals - set)};
+    if (str_is(name, "roomsecret") || str_is(name, "muc#roomconfig_roomsecret"))
+        return fail(OUTCOME_USAGE, err,
+                    "a password is never given on the command line, where others can see it; use --password-file, --password-stdin or "
+                    "--password-ask");
+    char *key = str_dup(name);
+    int rc = json_object_set_new(config, key, json_string(equals + 1));
+    free(key);
+    return rc == 0 ? OUTCOME_OK : fail(OUTCOME_USAGE, err, "--set: what is given is not UTF-8 text");
+}
+
+/* Who gives a password wants the room to have one. */
+static enum outcome add_password(const struct invocation *in, json_t *config, struct err *err)
+{
+    struct buf what = {0};
+    char *password = NULL;
+    if ((in->given & (OPT_PASSWORD_FILE | OPT_PASSWORD_STDIN | OPT_PASSWORD_ASK)) == 0) return OUTCOME_OK;
+    buf_addf(&what, "password of %s", in->args[0]);
+    enum outcome rc = secret_get(in, buf_cstr(&what), &password, err);
+    if (rc == OUTCOME_OK && json_object_set_new(config, "roomsecret", json_string(password)) != 0)
+        rc = fail(OUTCOME_USAGE, err, "the password is not UTF-8 text");
+    if (rc == OUTCOME_OK) json_object_set_new(config, "passwordprotectedroom", json_true());
+    secret_free(password);
+    buf_free(&what);
+    return rc;
+}
+
+/* On success the caller has *out, an object: empty when nothing was said. */
 static enum outcome settings(const struct invocation *in, json_t **out, struct err *err)
 {
-    *out = json_object();
-    for (unsigned i = 0; i < in->n_sets; i++) {
-        const char *equals = strchr(in->sets[i], '=');
-        if (equals == NULL || equals == in->sets[i]) return fail(OUTCOME_USAGE, err, "--set %s: write NAME=VALUE", in->sets[i]);
-        char *name = str_dup((struct str){in->sets[i], (size_t)(equals - in->sets[i])});
-        int rc = json_object_set_new(*out, name, json_string(equals + 1));
-        free(name);
-        if (rc != 0) return fail(OUTCOME_USAGE, err, "--set: what is given is not UTF-8 text");
-    }
-    return OUTCOME_OK;
+    json_t *config = json_object();
+    enum outcome rc = OUTCOME_OK;
+    for (unsigned i = 0; i < in->n_sets && rc == OUTCOME_OK; i++) rc = add_set(config, in->sets[i], err);
+    if (rc == OUTCOME_OK) rc = add_password(in, config, err);
+    if (rc == OUTCOME_OK)
+        *out = config;
+    else
+        json_decref(config);
+    return rc;
 }
 
 enum outcome room_create(const struct invocation *in, struct err *err)
 {
     json_t *config = NULL;
     enum outcome rc = settings(in, &config, err);
-    json_t *body = rc == OUTCOME_OK ? json_pack("{s:s, s:s, s:O}", "room", in->args[0], "owner", in->args[1], "config", config) : NULL;
-    json_decref(config);
     if (rc != OUTCOME_OK) return rc;
+    json_t *body = json_pack("{s:s, s:s, s:o}", "room", in->args[0], "owner", in->args[1], "config", config);
     if (body == NULL) return fail(OUTCOME_USAGE, err, "what is given is not UTF-8 text");
-    if (in->n_sets == 0) json_object_del(body, "config");
     return call(in, "POST", x_strdup("/v1/rooms"), body, "made", err);
 }
 
 enum outcome room_configure(const struct invocation *in, struct err *err)
 {
     json_t *config = NULL;
-    if (in->n_sets == 0) return fail(OUTCOME_USAGE, err, "say with --set NAME=VALUE what is to be changed; signetctl room show ROOM lists the settings");
     enum outcome rc = settings(in, &config, err);
-    if (rc == OUTCOME_OK) return call(in, "PATCH", api_path("/v1/rooms/", in->args[0], NULL), json_pack("{s:o}", "config", config), "configured", err);
+    if (rc != OUTCOME_OK) return rc;
+    if (json_object_size(config) > 0)
+        return call(in, "PATCH", api_path("/v1/rooms/", in->args[0], NULL), json_pack("{s:o}", "config", config), "configured", err);
     json_decref(config);
-    return rc;
+    return fail(OUTCOME_USAGE, err, "say with --set NAME=VALUE what is to be changed; signetctl room show ROOM lists the settings");
 }
 
 enum outcome room_destroy(const struct invocation *in, struct err *err)
@@ -157,8 +190,8 @@ enum outcome room_destroy(const struct invocation *in, struct err *err)
     enum outcome rc = confirm(in, buf_cstr(&question), err);
     buf_free(&question);
     if (rc != OUTCOME_OK) return rc;
-    char *path = api_path("/v1/rooms/", in->args[0], "?", "", reason != NULL ? "reason=" : "", reason != NULL ? reason : "", alternate != NULL ? "&alternate=" : "",
-                          alternate != NULL ? alternate : "", NULL);
+    char *path = api_path("/v1/rooms/", in->args[0], reason != NULL ? "?reason=" : "?", reason != NULL ? reason : "",
+                          alternate != NULL ? "&alternate=" : "", alternate != NULL ? alternate : "", NULL);
     return call(in, "DELETE", path, NULL, "ended", err);
 }
 

@@ -3,12 +3,6 @@
 #include "tc/rows.h"
 #include "xml/writer.h"
 
-static const char *say(struct request *r, const char *condition, const char *text)
-{
-    r->text = text;
-    return condition;
-}
-
 static const struct xml_node *query_of(struct request *r)
 {
     struct err err;

@@ -61,6 +61,8 @@ enum role room_default_role(const struct room *r, enum affiliation a)
     }
 }
 
+bool room_lists_full(const struct room *r, size_t more) { return r->affiliated.count + more > (size_t)tc_settings->tc_max_people; }
+
 static void affiliated_free(struct affiliated *a)
 {
     free(a->nick);

@@ -7,12 +7,6 @@
 
 enum { PARTS_MAX = 500 };
 
-static const char *say(struct request *r, const char *condition, const char *text)
-{
-    r->text = text;
-    return condition;
-}
-
 /* ---- parts ---- */
 unsigned part_add(struct request *r, struct stanza *take)
 {
@@ -188,6 +182,17 @@ static void needs_of(struct request *r, unsigned part)
         request_needs(r, EVENT_onBeforeChangeAffiliation, part);
 }
 
+static bool adds_too_many(const struct request *r)
+{
+    size_t more = 0;
+    for (unsigned i = 0; i < r->n_parts; i++) {
+        const struct change *c = &r->parts[i].change;
+        bool adds = r->parts[i].wanted && !c->by_role && c->affiliation != AFFILIATION_NONE;
+        more += adds && room_affiliated(r->room, c->jid.bare) == NULL;
+    }
+    return more > 0 && room_lists_full(r->room, more);
+}
+
 const char *parts_check(struct request *r)
 {
     const char *condition = NULL;
@@ -200,6 +205,7 @@ const char *parts_check(struct request *r)
         if (condition == NULL) condition = p->change.by_role ? may_change_role(r, &p->change, who) : may_change_affiliation(r, &p->change, who);
         if (condition != NULL && stanza_child(r->stanza, "query", NS_MUC_ADMIN) != NULL) r->offending = p->stanza->inner; /* XEP-0045, 8.4 */
     }
+    if (condition == NULL && adds_too_many(r)) condition = say_limit(r, "resource-constraint", METRIC_ROOM_LIMIT_PEOPLE, "The lists of this room are full.");
     if (condition == NULL && owners_of(r->room) > 0 && owners_after(r) == 0) condition = say(r, "conflict", "A room has at least one owner.");
     for (unsigned i = 0; i < r->n_parts && condition == NULL; i++)
         if (r->parts[i].wanted) needs_of(r, i);

@@ -275,6 +275,7 @@ void room_config_copy(struct room_config *to, const struct room_config *from)
     to->description = copied(from->description);
     to->lang = copied(from->lang);
     to->password = copied(from->password);
+    to->maker = copied(from->maker);
 }
 
 int config_read_form(const struct room *r, const struct xml_node *x, struct arena *a, struct room_wish *wish, const char **text)

@@ -5,14 +5,37 @@
 #include <stdlib.h>
 
 struct entry {
-    char *name;
+    char *name, *maker; /* NULL: none; not known */
     bool public, persistent;
     unsigned occupants;
 };
 static struct {
     pthread_mutex_t lock;
     struct map rooms;
+    struct map makers; /* bare JID -> struct maker, of those who have made some */
 } directory = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+struct maker {
+    unsigned rooms;
+};
+
+static void maker_count(const char *bare)
+{
+    struct maker *m = map_get(&directory.makers, str_of(bare));
+    if (m == NULL) {
+        m = x_calloc(1, sizeof(*m));
+        map_put(&directory.makers, str_of(bare), m);
+    }
+    m->rooms++;
+}
+
+static void maker_discount(const char *bare)
+{
+    struct maker *m = map_get(&directory.makers, str_of(bare));
+    if (--m->rooms > 0) return;
+    map_del(&directory.makers, str_of(bare));
+    free(m);
+}
 
 static void entry_set(struct str bare, const struct room_config *config, unsigned occupants)
 {
@@ -22,6 +45,10 @@ static void entry_set(struct str bare, const struct room_config *config, unsigne
         e = x_calloc(1, sizeof(*e));
         map_put(&directory.rooms, bare, e);
         metric_inc(METRIC_ROOMS);
+        if (config->maker != NULL) {
+            e->maker = x_strdup(config->maker);
+            maker_count(e->maker);
+        }
     }
     free(e->name);
     e->name = config->name != NULL ? x_strdup(config->name) : NULL;
@@ -47,6 +74,8 @@ static void entry_free(struct entry *e)
 {
     if (e == NULL) return;
     metric_add(METRIC_ROOMS, -1);
+    if (e->maker != NULL) maker_discount(e->maker);
+    free(e->maker);
     free(e->name);
     free(e);
 }
@@ -67,6 +96,23 @@ bool directory_persistent(struct str bare)
     return persistent;
 }
 
+size_t directory_count(void)
+{
+    pthread_mutex_lock(&directory.lock);
+    size_t n = directory.rooms.count;
+    pthread_mutex_unlock(&directory.lock);
+    return n;
+}
+
+unsigned directory_made_by(struct str bare)
+{
+    pthread_mutex_lock(&directory.lock);
+    const struct maker *m = map_get(&directory.makers, bare);
+    unsigned n = m != NULL ? m->rooms : 0;
+    pthread_mutex_unlock(&directory.lock);
+    return n;
+}
+
 static int by_room(const void *a, const void *b) { return str_cmp(((const struct directory_entry *)a)->room, ((const struct directory_entry *)b)->room); }
 
 static bool of_domain(struct str bare, struct str domain)
@@ -84,7 +130,9 @@ size_t directory_list(struct arena *a, struct str domain, bool public_only, stru
     while (map_next(&directory.rooms, &it, &key, &value)) {
         const struct entry *e = value;
         if (!of_domain(key, domain) || (public_only && !e->public)) continue;
-        (*out)[n++] = (struct directory_entry){arena_str(a, key), arena_str(a, str_of(e->name)), e->public, e->persistent, e->occupants};
+        (*out)[n++] = (struct directory_entry){
+            arena_str(a, key), arena_str(a, str_of(e->name)), e->public, e->persistent, e->occupants,
+        };
     }
     pthread_mutex_unlock(&directory.lock);
     qsort(*out, n, sizeof(**out), by_room);
@@ -98,4 +146,5 @@ void directory_clear(void)
     void *value;
     while (map_next(&directory.rooms, &it, &key, &value)) entry_free(value);
     map_free(&directory.rooms);
+    map_free(&directory.makers);
 }

@@ -9,6 +9,8 @@ void directory_add(struct str bare, const struct room_config *config); /* of the
 void directory_occupants(struct str bare, unsigned n);
 void directory_remove(struct str bare);
 bool directory_persistent(struct str bare);
+size_t directory_count(void); /* rooms there are */
+unsigned directory_made_by(struct str bare); /* of them, those that this account has made */
 struct directory_entry {
     struct str room, name; /* bare JID; name absent: none */
     bool public, persistent;

@@ -13,12 +13,6 @@
 #define NODE_NICK "x-roomuser-item"
 enum { ITEMS_MAX = 100 };
 
-static const char *say(struct request *r, const char *condition, const char *text)
-{
-    r->text = text;
-    return condition;
-}
-
 static const struct xml_node *query_of(const struct request *r)
 {
     struct err err;

@@ -15,12 +15,6 @@ struct invite {
     unsigned n_members;
 };
 
-static const char *say(struct request *r, const char *condition, const char *text)
-{
-    r->text = text;
-    return condition;
-}
-
 static const struct xml_node *x_of(struct request *r)
 {
     struct err err;

@@ -55,18 +55,24 @@ static void read_x(struct join *j, struct request *r)
 }
 
 /* ---- may he? ---- */
-static const char *say(struct request *r, const char *condition, const char *text)
-{
-    r->text = text;
-    return condition;
-}
-
 const char *may_create(struct request *r)
 {
     const char *who = tc_settings->tc_room_creation;
     if (service_admin(&r->stanza->from) || strcmp(who, "everybody") == 0) return NULL;
     if (strcmp(who, "local") == 0 && router_domain_served(r->stanza->from.domain)) return NULL;
     return say(r, "not-allowed", "This room does not exist, and you may not make rooms here.");
+}
+
+/* XEP-0045 has no condition of its own for a service that is full. */
+static const char *room_for_another(struct request *r)
+{
+    unsigned most = (unsigned)tc_settings->tc_user_rooms;
+    if (service_admin(&r->stanza->from)) return NULL;
+    if (directory_count() >= (size_t)tc_settings->tc_max_rooms)
+        return say_limit(r, "resource-constraint", METRIC_ROOM_LIMIT_ROOMS, "This service has as many rooms as it may have.");
+    if (most > 0 && directory_made_by(r->stanza->from.bare) >= most)
+        return say_limit(r, "resource-constraint", METRIC_ROOM_LIMIT_USER_ROOMS, "You have made as many rooms as one account may make here.");
+    return NULL;
 }
 
 static const char *nick_free(struct request *r, struct str nick)
@@ -105,7 +111,7 @@ static const char *may_enter(struct request *r, const struct join *j)
     if (condition != NULL) return condition;
     bool new_nick = occupant_by_nick(room, r->stanza->to.resource) == NULL;
     if (new_nick && room_occupants(room) >= most_occupants(room) && a < AFFILIATION_ADMIN && !master)
-        return say(r, "service-unavailable", "This room is full.");
+        return say_limit(r, "service-unavailable", METRIC_ROOM_LIMIT_OCCUPANTS, "This room is full.");
     return NULL;
 }
 
@@ -137,6 +143,7 @@ const char *join_check(struct request *r)
     case RENAMING: condition = nick_free(r, r->stanza->to.resource); break;
     case ENTERING:
         condition = j->creates ? may_create(r) : may_enter(r, j);
+        if (condition == NULL && j->creates) condition = room_for_another(r);
         if (condition != NULL) return condition;
         if (j->creates) request_needs(r, EVENT_onBeforeRoomCreate, 0);
         request_needs(r, EVENT_onBeforeJoin, 0);

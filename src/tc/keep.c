@@ -17,6 +17,7 @@ static const struct field fields[] = {
     FIELD(TEXT, description),
     FIELD(TEXT, lang),
     FIELD(TEXT, password),
+    FIELD(TEXT, maker),
     FIELD(BOOL, persistent),
     FIELD(BOOL, public),
     FIELD(BOOL, members_only),

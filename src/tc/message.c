@@ -6,12 +6,6 @@
 #include "tc/keep.h"
 #include "xml/writer.h"
 
-static const char *say(struct request *r, const char *condition, const char *text)
-{
-    r->text = text;
-    return condition;
-}
-
 /* ---- to everybody ---- */
 /* XEP-0045, 8.1: a message with a subject and neither body nor thread changes the subject; with one it is a message that has a subject. */
 static bool sets_subject(const struct stanza *s)
@@ -28,12 +22,20 @@ static const char *may_speak(struct request *r, const struct occupant *o)
     return o->role >= ROLE_PARTICIPANT ? NULL : say(r, "forbidden", "In this room you need to be given voice before you may speak.");
 }
 
+static const char *not_too_large(struct request *r)
+{
+    size_t most = (size_t)tc_settings->tc_max_message;
+    if (stanza_size(r->stanza) <= most) return NULL;
+    return say_limit(r, "policy-violation", METRIC_ROOM_LIMIT_MESSAGE, arena_printf(r->arena, "A message to a room may have %zu bytes.", most));
+}
+
 const char *groupchat_check(struct request *r)
 {
     const struct attendee *a = request_attendee(r);
     if (a == NULL) return say(r, "not-acceptable", "You are not in this room.");
     if (jid_is_full(&r->stanza->to)) return say(r, "bad-request", "A message of type groupchat goes to the room, not to one nick.");
     const char *condition = may_speak(r, a->occupant);
+    if (condition == NULL) condition = not_too_large(r);
     if (condition != NULL) return condition;
     r->make_outgoing = outgoing_message;
     request_needs(r, sets_subject(r->stanza) ? EVENT_onBeforeSubject : EVENT_onBeforeSend, 0);
@@ -66,6 +68,8 @@ const char *private_check(struct request *r)
     if (a == NULL) return say(r, "not-acceptable", "You are not in this room.");
     if ((r->room->config.private_messages & 1u << a->occupant->role) == 0) return say(r, "forbidden", "Private messages are not allowed to you in this room.");
     if (occupant_by_nick(r->room, r->stanza->to.resource) == NULL) return say(r, "item-not-found", "Nobody in this room has that nick.");
+    const char *condition = not_too_large(r);
+    if (condition != NULL) return condition;
     request_needs(r, EVENT_onBeforeSend, 0);
     return NULL;
 }

@@ -13,12 +13,6 @@ struct moderation {
     struct str reason;
 };
 
-static const char *say(struct request *r, const char *condition, const char *text)
-{
-    r->text = text;
-    return condition;
-}
-
 static const char *read(struct request *r, struct moderation *m)
 {
     struct err err;

@@ -8,12 +8,6 @@
 #include "xml/writer.h"
 #include <stdlib.h>
 
-static const char *say(struct request *r, const char *condition, const char *text)
-{
-    r->text = text;
-    return condition;
-}
-
 static bool is_owner(const struct request *r)
 {
     return r->self_made || room_affiliation(r->room, r->stanza->from.bare) == AFFILIATION_OWNER || service_admin(&r->stanza->from);

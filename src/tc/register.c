@@ -15,12 +15,6 @@ struct registration {
     struct standing old; /* while the new one is committed */
 };
 
-static const char *say(struct request *r, const char *condition, const char *text)
-{
-    r->text = text;
-    return condition;
-}
-
 static const struct affiliated *mine(const struct request *r) { return room_affiliated(r->room, r->stanza->from.bare); }
 
 static const struct xml_node *query_of(struct request *r)
@@ -96,6 +90,8 @@ const char *register_room_set_check(struct request *r)
     const char *condition = register_room_get_check(r);
     if (condition == NULL) condition = read_nick(r, reg, query);
     if (condition == NULL) condition = nick_taken(r, reg->nick);
+    if (condition == NULL && a == NULL && room_lists_full(r->room, 1))
+        condition = say_limit(r, "resource-constraint", METRIC_ROOM_LIMIT_PEOPLE, "The lists of this room are full.");
     if (condition == NULL && his == AFFILIATION_NONE) request_needs(r, EVENT_onBeforeChangeAffiliation, 0);
     return condition;
 }

@@ -19,12 +19,6 @@ struct relay { /* a request that waits for its answer; the oldest first in room-
     struct str id; /* as the asker gave it */
 };
 
-static const char *say(struct request *r, const char *condition, const char *text)
-{
-    r->text = text;
-    return condition;
-}
-
 static void relay_free(struct room *room, struct relay *w)
 {
     list_remove(&w->node);

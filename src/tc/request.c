@@ -159,6 +159,7 @@ static const char *request_check(struct request *r)
     r->n_needs = 0;
     r->text = r->own_condition = r->own_ns = NULL;
     r->offending = STR_NONE;
+    r->limit = METRIC_COUNT;
     if (!r->self_made) r->row = row_of(r);
     return r->row != NULL && r->row->check != NULL ? r->row->check(r) : NULL;
 }
@@ -243,6 +244,7 @@ static void request_turn(struct request *r)
         return;
     }
     if (condition != NULL) {
+        if (r->limit != METRIC_COUNT) metric_inc(r->limit);
         if (condition[0] != '\0') send_error(r, condition, NULL, r->text);
         request_finish(r);
         return;

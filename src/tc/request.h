@@ -6,6 +6,7 @@
  * the room and sends. So a slow compliance server costs a room one round trip, not one for each request. */
 #ifndef SIGNET_TC_REQUEST_H
 #define SIGNET_TC_REQUEST_H
+#include "base/metric.h"
 #include "broker/broker.h"
 #include "broker/verdict.h"
 #include "tc/room.h"
@@ -59,6 +60,7 @@ struct request {
     enum event_id asking;
     unsigned asking_item;
     const char *text; /* of an error, for a person */
+    enum metric_id limit; /* what the last check has found exceeded; METRIC_COUNT: nothing */
     const char *own_condition, *own_ns; /* an application's own condition beside it */
     struct str offending; /* and what of the request it is about, as children of the stanza (borrowed); absent: it does not say */
     struct stanza *(*make_outgoing)(const struct request *r); /* set by the check that needs onBeforeBroadcast */

@@ -31,6 +31,7 @@ void room_config_clear(struct room_config *c)
     free(c->name);
     free(c->description);
     free(c->lang);
+    free(c->maker);
     free(c->password);
     *c = (struct room_config){0};
 }
@@ -143,6 +144,7 @@ void room_create(struct room *r, const struct jid *owner)
     room_config_default(&r->config);
     hash_random(r->secret, sizeof(r->secret));
     r->created_wall_ms = clock_wall_ms();
+    r->config.maker = str_dup(owner->bare);
     r->state = ROOM_LOCKED;
     room_set_affiliation(r, owner, AFFILIATION_OWNER, STR_NONE);
     directory_set(r);

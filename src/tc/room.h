@@ -27,6 +27,7 @@ enum room_whois { WHOIS_MODERATORS, WHOIS_ANYONE, WHOIS_NOBODY }; /* semi-anonym
 struct room_config { /* XEP-0045, 15.5.4, what makes sense on a server */
     char *name, *description, *lang; /* NULL: none */
     char *password; /* NULL: none */
+    char *maker; /* the bare JID of whoever made the room: not the owners' to set */
     bool persistent, public, members_only, moderated, password_protected;
     bool change_subject; /* participants may */
     bool allow_invites; /* members of a members-only room may */
@@ -145,6 +146,7 @@ struct standing room_standing(const struct room *r, struct str bare, struct aren
 void room_set_standing(struct room *r, const struct jid *jid, const struct standing *s);
 void room_forget_affiliations(struct room *r);
 bool service_admin(const struct jid *jid); /* of server.admins: as good as an owner everywhere */
+bool room_lists_full(const struct room *r, size_t more); /* tc.max_people would be exceeded */
 enum role room_default_role(const struct room *r, enum affiliation a); /* XEP-0045, 5.1.2 */
 
 /* ---- occupants (occupant.c) ---- */

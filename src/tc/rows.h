@@ -74,6 +74,16 @@ const char *room_vcard_set_check(struct request *r);
 void room_vcard_set_apply(struct request *r);
 
 /* ---- what the kinds share ---- */
+static inline const char *say(struct request *r, const char *condition, const char *text) /* in check */
+{
+    r->text = text;
+    return condition;
+}
+static inline const char *say_limit(struct request *r, const char *condition, enum metric_id limit, const char *text) /* the same; counted if it comes to it */
+{
+    r->limit = limit;
+    return say(r, condition, text);
+}
 struct notice;
 /* An attendee goes: presence to the others as the notice has it, onLeave and onAfterChangeUser, and the room's end when nobody is left. leaving: the
  * presence he sent, or NULL. */

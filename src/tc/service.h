@@ -5,7 +5,7 @@
 #include "tc/room.h"
 
 enum room_order {
-    ORDER_CREATE, /* inner: muc#admin with the owner's <item/>; the room is persistent */
+    ORDER_CREATE, /* inner: muc#owner with a form of type submit; the first of roomowners has made the room, which is persistent */
     ORDER_CONFIGURE, /* inner: muc#owner with a form of type submit */
     ORDER_PEOPLE, /* inner: muc#admin with items */
     ORDER_DESTROY, /* inner: muc#owner with <destroy/> */

@@ -9,12 +9,6 @@
 
 #define NS_VCARD "vcard-temp"
 
-static const char *say(struct request *r, const char *condition, const char *text)
-{
-    r->text = text;
-    return condition;
-}
-
 void room_vcard_get_apply(struct request *r)
 {
     struct str card = r->room->vcard != NULL ? str_of(r->room->vcard) : STR("<vCard xmlns='" NS_VCARD "'/>");

@@ -13,12 +13,6 @@ static const struct form_field fields[VOICE_FIELDS] = {
 };
 static const struct form voice_form = {NS_MUC "#request", "Voice is asked for", "Fill in the form to give this person voice, or do nothing.", fields, VOICE_FIELDS};
 
-static const char *say(struct request *r, const char *condition, const char *text)
-{
-    r->text = text;
-    return condition;
-}
-
 struct voice {
     struct form_value values[FORM_FIELDS_MAX];
     bool answers; /* a moderator's */

@@ -2,10 +2,13 @@
 import json
 import os
 import pathlib
+import pty
 import queue
+import select
 import signal
 import socket
 import subprocess
+import termios
 import threading
 import time
 
@@ -101,3 +104,40 @@ class Recorder(Program):
         arguments = [f"--{k}={v}" for k, v in options.items()]
         out = subprocess.run([BIN / "signet-recorder", "search", "--database", self.database, "--json", "--limit=0", *arguments], check=True, capture_output=True, text=True)
         return [json.loads(line) for line in out.stdout.splitlines()]
+
+
+class Terminal:
+    """signetctl on a terminal of its own."""
+
+    def __init__(self, *arguments):
+        self.master, slave = pty.openpty()
+        self.process = subprocess.Popen([BIN / "signetctl", *map(str, arguments)], stdin=slave, stdout=slave, stderr=slave, start_new_session=True)
+        self.slave, self.text = slave, ""
+
+    def echoes(self):
+        return bool(termios.tcgetattr(self.slave)[3] & termios.ECHO)
+
+    def until(self, text):
+        end = time.monotonic() + 20 * SLOW
+        while text not in self.text:
+            assert time.monotonic() < end, f"no {text!r} in {self.text!r}"
+            if select.select([self.master], [], [], 0.1)[0]:
+                self.text += os.read(self.master, 4096).decode()
+        before, self.text = self.text.split(text, 1)
+        return before + text
+
+    def type(self, text):
+        os.write(self.master, text.encode())
+
+    def end(self):
+        code = self.process.wait(20 * SLOW)
+        while select.select([self.master], [], [], 0.05)[0]:
+            self.text += os.read(self.master, 4096).decode()
+        return code
+
+    def close(self):
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        os.close(self.slave)
+        os.close(self.master)

@@ -3,14 +3,12 @@ import http.server
 import json
 import os
 import pathlib
-import pty
 import re
 import select
 import signal
 import socketserver
 import subprocess
 import sys
-import termios
 import threading
 import time
 
@@ -20,6 +18,7 @@ ROOT = pathlib.Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "lint")]
 from harness.client import Client  # noqa: E402
 from harness.compliance import Compliance, refused  # noqa: E402
+from harness.programs import Terminal  # noqa: E402
 from harness.service import BIN, SLOW, wait_until  # noqa: E402
 import source  # noqa: E402
 
@@ -205,43 +204,6 @@ def test_password_files_that_are_none(fake, tmp_path, content, says):
 def test_longest_password(fake):
     assert fake.run("user", "passwd", "a@b", "--password-stdin", stdin="x" * 1024 + "\n").returncode == OK
     assert fake.asked[0][2]["password"] == "x" * 1024
-
-
-class Terminal:
-    """signetctl on a terminal of its own."""
-
-    def __init__(self, *arguments):
-        self.master, slave = pty.openpty()
-        self.process = subprocess.Popen([CTL, *map(str, arguments)], stdin=slave, stdout=slave, stderr=slave, start_new_session=True)
-        self.slave, self.text = slave, ""
-
-    def echoes(self):
-        return bool(termios.tcgetattr(self.slave)[3] & termios.ECHO)
-
-    def until(self, text):
-        end = time.monotonic() + WAIT
-        while text not in self.text:
-            assert time.monotonic() < end, f"no {text!r} in {self.text!r}"
-            if select.select([self.master], [], [], 0.1)[0]:
-                self.text += os.read(self.master, 4096).decode()
-        before, self.text = self.text.split(text, 1)
-        return before + text
-
-    def type(self, text):
-        os.write(self.master, text.encode())
-
-    def end(self):
-        code = self.process.wait(WAIT)
-        while select.select([self.master], [], [], 0.05)[0]:
-            self.text += os.read(self.master, 4096).decode()
-        return code
-
-    def close(self):
-        if self.process.poll() is None:
-            self.process.kill()
-            self.process.wait()
-        os.close(self.slave)
-        os.close(self.master)
 
 
 def test_terminal_is_asked_twice_without_echo(fake, closing):
