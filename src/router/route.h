@@ -17,6 +17,7 @@ enum parcel_flags {
     PARCEL_NO_EVENTS = 1, /* a reply caused by a verdict: raises no event (EVENTS.md, refusal rule 1) */
     PARCEL_COPY = 2, /* a copy (broadcast, push): refusal drops it without an error (rule 2) */
     PARCEL_COUNTED = 4, /* its sender counted it as on its way to another worker (jsm/brake.c) */
+    PARCEL_ENDED = 16, /* unavailable presence that the server has made: the session that it is from is no more */
     PARCEL_ROOM = 8, /* from a room to one session of an occupant: no e_DELIVER, that session or none */
 };
 struct parcel { /* a stanza on its way to its addressee; made by router_route(), the ops' to unref */

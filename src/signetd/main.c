@@ -224,6 +224,7 @@ static void run(struct daemon *d, const sigset_t *signals)
         sd_notify(0, "RELOADING=1");
         if (log_reopen(&err) != 0) log_error("signetd", "the log could not be reopened: %s", err.text);
         reload_certificates(d);
+        tc_reconfigured();
         sd_notify(0, "READY=1");
     }
 }

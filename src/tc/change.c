@@ -242,7 +242,7 @@ static struct str actor_nick(const struct request *r)
 static void raise_after_presence(struct request *r, struct occupant *o, const struct notice *n)
 {
     presence_broadcast(o, n, r);
-    struct stanza *seen = presence_full(o, n);
+    struct stanza *seen = presence_full(o, n, r);
     room_raise_after(r->room, EVENT_onAfterChangeUser, seen);
     stanza_unref(seen);
 }

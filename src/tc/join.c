@@ -186,7 +186,7 @@ static void enter(struct request *r, struct join *j)
     struct notice n = {0};
     welcome_codes(room, j->creates, &n);
     presence_broadcast(in->occupant, &n, r);
-    struct stanza *seen = presence_full(in->occupant, &n);
+    struct stanza *seen = presence_full(in->occupant, &n, r);
     room_raise_after(room, EVENT_onAfterChangeUser, seen);
     stanza_unref(seen);
     room_raise_after(room, EVENT_onAfterJoin, s);
@@ -198,7 +198,7 @@ static void change(struct request *r, struct attendee *a)
     struct notice n = {0};
     attendee_presence(a, r->stanza);
     presence_broadcast(a->occupant, &n, r);
-    struct stanza *seen = presence_full(a->occupant, &n);
+    struct stanza *seen = presence_full(a->occupant, &n, r);
     room_raise_after(r->room, EVENT_onAfterChangeUser, seen);
     stanza_unref(seen);
 }

@@ -164,6 +164,14 @@ void keep_room(struct request *r)
     if (r->room->config.persistent) add_fields(request_store(r), r->room);
 }
 
+void keep_less_history(struct request *r)
+{
+    const struct room *room = r->room;
+    unsigned over = room->n_history > room->config.history ? room->n_history - room->config.history : 0;
+    const struct list *node = room->history.next;
+    for (; over > 0; over--, node = node->next) store_room_batch_past_delete(request_store(r), CONTAINER_OF(node, struct past, node)->stanza->sid);
+}
+
 void keep_everything(struct request *r)
 {
     struct store_room_batch *b = request_store(r);

@@ -8,6 +8,7 @@ must_check int keep_fill(struct room *r, const struct store_room *data); /* from
 int keep_config_read(struct room_config *c, struct str json, struct err *err); /* c is cleared first; -1 */
 /* In apply, before request_then(): what is to be committed first. No-ops in a temporary room. */
 void keep_room(struct request *r); /* configuration, subject */
+void keep_less_history(struct request *r); /* messages that a new configuration keeps no longer: they would be back after a restart */
 void keep_everything(struct request *r); /* it becomes persistent now: all there is */
 void keep_affiliated(struct request *r, struct str bare); /* as it is in memory now */
 void keep_nothing(struct request *r); /* it is destroyed, or becomes temporary */

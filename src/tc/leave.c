@@ -17,10 +17,12 @@ static void tell_of_leaving(struct attendee *a, const struct notice *n, const st
 {
     struct occupant *o = a->occupant;
     bool last = o->attendees.next == &a->node && a->node.next == &o->attendees;
-    if (last && !n->alone)
+    if (last && !n->alone) {
         presence_broadcast(o, n, cause);
-    else
+    } else {
         presence_to_self(a, n, cause);
+        if (n->after_subject != NULL) room_raise_after(o->room, n->after_event, n->after_subject);
+    }
 }
 
 /* others_stay: the occupant's other sessions do, and the room sees what they show. */
@@ -33,8 +35,9 @@ static void session_leave(struct attendee *a, const struct notice *n, const stru
     copies_drop(a);
     if (leaving != NULL) attendee_presence(a, leaving);
     tell_of_leaving(a, n, cause);
-    struct stanza *seen = presence_full(o, n);
+    struct stanza *seen = presence_full(o, n, cause);
     struct stanza *left = leaving != NULL ? stanza_ref(leaving) : stanza_make(STANZA_PRESENCE, PRESENCE_UNAVAILABLE, &a->full, &o->jid, STR_NONE, STR(""));
+    if (leaving == NULL && cause != NULL) left->sid = cause->stanza->sid;
     room->refs++; /* the occupant's reference may be the last */
     attendee_leave(a);
     directory_set(room);
@@ -54,11 +57,13 @@ void leave_room(struct attendee *a, const struct notice *n, const struct stanza 
 
 void occupant_leave_room(struct occupant *o, const struct notice *n, const struct request *cause)
 {
+    struct notice once = *n;
     while (o->attendees.next->next != &o->attendees) {
         struct attendee *a = CONTAINER_OF(o->attendees.next, struct attendee, node);
-        session_leave(a, n, NULL, cause, false);
+        session_leave(a, &once, NULL, cause, false);
+        once.after_subject = NULL; /* the event after it is raised with the first exit */
     }
-    session_leave(CONTAINER_OF(o->attendees.next, struct attendee, node), n, NULL, cause, false);
+    session_leave(CONTAINER_OF(o->attendees.next, struct attendee, node), &once, NULL, cause, false);
 }
 
 /* From who is not there: he may think he is, and learns what he wanted to hear. */
@@ -74,17 +79,17 @@ void leave_apply(struct request *r)
 /* ---- the end of a temporary room ---- */
 const struct request_row close_row = {.name = "close", .kind = STANZA_IQ, .check = close_check, .apply = close_apply, .what = "a room in which nobody is left"};
 
+struct stanza *close_request(const struct room *room)
+{
+    const struct jid service = {.domain = room->jid.domain, .bare = room->jid.domain, .full = room->jid.domain};
+    return stanza_make(STANZA_IQ, IQ_SET, &service, &room->jid, STR("close"), STR("<query xmlns='" NS_MUC_OWNER "'><destroy/></query>"));
+}
+
 void room_close_when_empty(struct room *room)
 {
     if (!room_exists(room) || room->config.persistent || room->occupants.count > 0 || room->ending) return;
-    struct arena *a = arena_new(0);
-    struct jid service;
-    struct err err;
-    if (jid_parse(a, room->jid.domain, &service, &err) == 0) {
-        room->ending = true;
-        request_by_service(&close_row, stanza_make(STANZA_IQ, IQ_SET, &service, &room->jid, STR("close"), STR("<query xmlns='" NS_MUC_OWNER "'><destroy/></query>")), NULL, NULL);
-    }
-    arena_free(a);
+    room->ending = true;
+    request_by_service(&close_row, close_request(room), NULL, NULL);
 }
 
 static bool to_be_closed(const struct request *r) { return room_exists(r->room) && !r->room->config.persistent && r->room->occupants.count == 0; }

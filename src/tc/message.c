@@ -38,6 +38,8 @@ const char *groupchat_check(struct request *r)
     if (condition == NULL) condition = not_too_large(r);
     if (condition != NULL) return condition;
     r->make_outgoing = outgoing_message;
+    /* He has another nick since it was asked about: it goes out under that one, which is to be seen by who decides about it. */
+    if (r->outgoing != NULL && !jid_eq(&r->outgoing->from, &a->occupant->jid)) request_ask_again(r, EVENT_onBeforeBroadcast);
     request_needs(r, sets_subject(r->stanza) ? EVENT_onBeforeSubject : EVENT_onBeforeSend, 0);
     request_needs(r, EVENT_onBeforeBroadcast, 0);
     return NULL;
@@ -87,12 +89,7 @@ void private_apply(struct request *r)
     struct stanza *out = stanza_with(r->stanza, &change);
     buf_free(&b);
     bool one = to->attendees.next == to->attendees.prev; /* with several, some may take it that others do not */
-    LIST_EACH(node, &to->attendees)
-    {
-        const struct attendee *session = CONTAINER_OF(node, struct attendee, node);
-        struct stanza_change address = {.to = &session->full};
-        router_route_for(stanza_with(out, &address), r->parcel, PARCEL_ROOM | (one ? 0 : PARCEL_COPY));
-    }
+    LIST_EACH(node, &to->attendees) send_private(CONTAINER_OF(node, struct attendee, node), out, r, one ? 0 : PARCEL_COPY);
     stanza_unref(out);
 }
 
@@ -123,12 +120,7 @@ void error_apply(struct request *r)
     if (to != NULL) {
         struct stanza_change change = {.from = &a->occupant->jid};
         struct stanza *out = stanza_with(r->stanza, &change);
-        LIST_EACH(node, &to->attendees)
-        {
-            const struct attendee *session = CONTAINER_OF(node, struct attendee, node);
-            struct stanza_change address = {.to = &session->full};
-            router_route_for(stanza_with(out, &address), r->parcel, PARCEL_ROOM | (r->parcel->flags & PARCEL_NO_EVENTS));
-        }
+        LIST_EACH(node, &to->attendees) send_private(CONTAINER_OF(node, struct attendee, node), out, r, r->parcel->flags & PARCEL_NO_EVENTS);
         stanza_unref(out);
     }
     if (says_gone(r->stanza)) leave_room(a, &(struct notice){.gone = true, .no_content = true, .codes = {333}, .reason = STR("The connection was lost.")}, NULL, r);

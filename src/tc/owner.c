@@ -199,10 +199,10 @@ static void configured(struct request *r)
     directory_set(room);
     send_reply(r, stanza_result(r->stanza, STR("")));
     if (!made) tell_change(r, &set->old);
-    parts_tell(r);
-    remove_strangers(r);
     history_trim(room);
     room_raise_after(room, EVENT_onAfterMetaInfoSet, r->stanza);
+    parts_tell(r);
+    remove_strangers(r);
     room_config_clear(&set->old);
     room_close_when_empty(room);
 }
@@ -224,12 +224,14 @@ static void configure(struct request *r, struct owner_set *set)
     }
     set->old = room->config;
     room->config = set->wish.config;
-    if (room->config.persistent && !set->old.persistent)
+    if (room->config.persistent && !set->old.persistent) {
         keep_everything(r);
-    else if (room->config.persistent)
+    } else if (room->config.persistent) {
         keep_room(r);
-    else if (set->old.persistent)
+        keep_less_history(r);
+    } else if (set->old.persistent) {
         keep_nothing(r);
+    }
     parts_apply(r);
     request_then(r, configured, config_undo);
 }

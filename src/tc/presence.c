@@ -59,7 +59,12 @@ static struct stanza *make(const struct occupant *o, const struct notice *n, boo
     return s;
 }
 
-struct stanza *presence_full(const struct occupant *o, const struct notice *notice) { return make(o, notice, true, NULL); }
+struct stanza *presence_full(const struct occupant *o, const struct notice *notice, const struct request *cause)
+{
+    struct stanza *s = make(o, notice, true, NULL);
+    if (cause != NULL) s->sid = cause->stanza->sid;
+    return s;
+}
 
 struct view {
     const struct occupant *of;

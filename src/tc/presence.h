@@ -23,7 +23,8 @@ void presence_broadcast(struct occupant *o, const struct notice *notice, const s
 void presence_to_one(const struct occupant *o, const struct notice *notice, const struct attendee *to, const struct request *cause);
 void presence_to_self(const struct attendee *a, const struct notice *notice, const struct request *cause); /* one session of the occupant only */
 void presence_of_all(const struct attendee *newcomer, const struct request *cause); /* everybody's but his own */
-struct stanza *presence_full(const struct occupant *o, const struct notice *notice); /* as somebody sees it who may know everything: for events */
+/* As somebody sees it who may know everything: for events. It has the stanza id of what it was caused by. */
+struct stanza *presence_full(const struct occupant *o, const struct notice *notice, const struct request *cause);
 bool sees_addresses(const struct attendee *a); /* may it know real addresses? */
 
 #endif

@@ -154,6 +154,14 @@ static void note_passed(struct request *r, enum event_id event, unsigned item)
     r->passed[r->n_passed++] = (struct asked){event, item, true};
 }
 
+void request_ask_again(struct request *r, enum event_id event)
+{
+    unsigned kept = 0;
+    for (unsigned i = 0; i < r->n_passed; i++)
+        if (r->passed[i].event != event) r->passed[kept++] = r->passed[i];
+    r->n_passed = kept;
+}
+
 static const char *request_check(struct request *r)
 {
     r->n_needs = 0;
@@ -232,6 +240,10 @@ static const struct asked *next_need(const struct request *r)
 
 static void request_turn(struct request *r)
 {
+    if (r->given_up) {
+        request_finish(r);
+        return;
+    }
     if (r->refused) {
         answer_refused(r);
         request_finish(r);
@@ -254,11 +266,11 @@ static void request_turn(struct request *r)
 
 static void request_go_on(struct request *r)
 {
-    if (!r->refused && !r->examined) {
+    if (!r->refused && !r->given_up && !r->examined) {
         request_raise(r, room_exists(r->room) ? EVENT_onPacket : EVENT_onServicePacket, 0);
         return;
     }
-    const struct asked *need = !r->refused && request_check(r) == NULL ? next_need(r) : NULL;
+    const struct asked *need = !r->refused && !r->given_up && request_check(r) == NULL ? next_need(r) : NULL;
     if (need != NULL && !lane_is_head(&r->lane)) {
         request_raise(r, need->event, need->item);
         return;
@@ -301,6 +313,31 @@ static struct request *request_new(struct parcel *take)
     return r;
 }
 
+void requests_return(void)
+{
+    LIST_EACH(node, &tc->requests)
+    {
+        struct request *r = CONTAINER_OF(node, struct request, node);
+        if (r->given_up || r->self_made || (r->step != REQUEST_ASKED && r->step != REQUEST_TURN)) continue;
+        r->given_up = true;
+        struct stanza *error = r->parcel->flags & (PARCEL_COPY | PARCEL_NO_EVENTS) ? NULL : stanza_error(r->stanza, "service-unavailable", "wait", "The service is shutting down.");
+        if (error != NULL) router_route_for(error, r->parcel, PARCEL_NO_EVENTS);
+    }
+}
+
+/* The session is no more: those of its joins that have not been carried out are not, so nobody ever sees him there. Messages he has sent stay. */
+static void give_up_joins(const struct request *end)
+{
+    LIST_EACH(node, &tc->requests)
+    {
+        struct request *r = CONTAINER_OF(node, struct request, node);
+        bool his = r->room == end->room && r->stanza->type == PRESENCE_AVAILABLE && jid_eq(&r->stanza->from, &end->stanza->from);
+        if (!his || request_attendee(r) != NULL || (r->step != REQUEST_ASKED && r->step != REQUEST_TURN)) continue;
+        r->given_up = true;
+        lane_quiet(&r->lane);
+    }
+}
+
 void request_arrive(struct parcel *take)
 {
     stages_mark(take->stanza->sid, STAGE_ARRIVED);
@@ -311,6 +348,7 @@ void request_arrive(struct parcel *take)
         request_finish(r);
         return;
     }
+    if (take->flags & PARCEL_ENDED) give_up_joins(r);
     room_when_loaded(r->room, &r->wait);
 }
 

@@ -52,6 +52,7 @@ struct request {
     uint32_t stage;
     bool examined; /* the first event, onPacket or onServicePacket, has passed */
     bool refused;
+    bool given_up; /* a join whose session is no more, or at shutdown one that has been answered already: its turn passes and nothing comes of it */
     struct kept_verdict verdict; /* of a refusal */
     struct asked *needs; /* what the last check asked for, in order */
     unsigned n_needs, needs_cap;
@@ -78,11 +79,14 @@ struct request {
 
 /* ---- request.c ---- */
 void request_arrive(struct parcel *take); /* router_ops.arrive */
+/* Shutdown: what has not been carried out by now will not be; whoever asked for it is told. */
+void requests_return(void);
 /* Something the service does by itself goes the same way: a stanza as if it had come. answered (may be NULL) is called once, with its answer, or with NULL when
  * a compliance server has stopped it without one. */
 void request_by_service(const struct request_row *row, struct stanza *take, void (*answered)(void *arg, const struct stanza *answer), void *arg);
 /* In check: this event stands before the change. */
 void request_needs(struct request *r, enum event_id event, unsigned item);
+void request_ask_again(struct request *r, enum event_id event); /* in check: that it has passed counts no more */
 /* In apply: the batch to be committed before `then` goes on (which sends); kept for persistent rooms only. */
 struct store_room_batch *request_store(struct request *r);
 void request_then(struct request *r, void (*then)(struct request *r), void (*undo)(struct request *r)); /* undo: the commit failed; may be NULL */
@@ -98,6 +102,8 @@ void room_raise_after(const struct room *room, enum event_id event, const struct
 void send_reply(struct request *r, struct stanza *take); /* to the sender; NULL: nothing */
 void send_error(struct request *r, const char *condition, const char *type, const char *text);
 void send_to(const struct attendee *a, struct stanza *take, const struct request *cause); /* one session; `to` is set here */
+/* What one occupant has for a session of another: like all that is live, it waits behind the history. flags: of its parcel, beside PARCEL_ROOM. */
+void send_private(struct attendee *a, const struct stanza *s, const struct request *cause, unsigned flags);
 struct crowd { /* whom */
     bool (*fits)(const void *arg, const struct attendee *a); /* NULL: all */
     const void *arg;

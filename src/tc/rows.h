@@ -90,6 +90,7 @@ struct notice;
 void leave_room(struct attendee *a, const struct notice *notice, const struct stanza *leaving, const struct request *cause);
 void occupant_leave_room(struct occupant *o, const struct notice *notice, const struct request *cause); /* with all his sessions */
 void room_close_when_empty(struct room *r);
+struct stanza *close_request(const struct room *room); /* the service asks the room to close: the subject of onClose */
 struct attendee *request_attendee(const struct request *r); /* the session that sent it, if it is in the room */
 
 struct stanza *outgoing_message(const struct request *r); /* events.c: under the sender's nick, with the room's stamps, to nobody yet */

@@ -41,13 +41,15 @@ struct copy {
     struct list node; /* in attendee->waiting */
     struct stanza *stanza;
     struct parcel *cause; /* a reference, or NULL */
+    unsigned flags;
 };
 
-static void copy_wait(struct attendee *a, const struct stanza *s, struct parcel *cause)
+static void copy_wait(struct attendee *a, const struct stanza *s, struct parcel *cause, unsigned flags)
 {
     struct copy *c = x_calloc(1, sizeof(*c));
     c->stanza = stanza_ref(s);
     c->cause = cause != NULL ? parcel_ref(cause) : NULL;
+    c->flags = flags;
     list_push_back(&a->waiting, &c->node);
 }
 
@@ -57,7 +59,7 @@ static void copies_over(struct attendee *a, bool send)
     while ((node = list_pop_front(&a->waiting)) != NULL) {
         struct copy *c = CONTAINER_OF(node, struct copy, node);
         struct stanza_change change = {.to = &a->full};
-        if (send) router_route_for(stanza_with(c->stanza, &change), c->cause, PARCEL_ROOM | PARCEL_COPY);
+        if (send) router_route_for(stanza_with(c->stanza, &change), c->cause, PARCEL_ROOM | c->flags);
         parcel_unref(c->cause);
         stanza_unref(c->stanza);
         free(c);
@@ -68,6 +70,16 @@ void copies_send(struct attendee *a) { copies_over(a, true); }
 void copies_drop(struct attendee *a) { copies_over(a, false); }
 
 /* ---- to those in the room ---- */
+void send_private(struct attendee *a, const struct stanza *s, const struct request *cause, unsigned flags)
+{
+    if (a->history_asked) {
+        copy_wait(a, s, cause->parcel, flags);
+        return;
+    }
+    struct stanza_change change = {.to = &a->full};
+    router_route_for(stanza_with(s, &change), cause->parcel, PARCEL_ROOM | flags);
+}
+
 void send_to(const struct attendee *a, struct stanza *take, const struct request *cause)
 {
     struct stanza_change change = {.to = &a->full};
@@ -86,7 +98,7 @@ void send_to_all(struct room *room, struct stanza *take, struct crowd crowd, con
         struct attendee *a = value;
         if (crowd.fits != NULL && !crowd.fits(crowd.arg, a)) continue;
         if (a->history_asked)
-            copy_wait(a, take, parcel_of(cause));
+            copy_wait(a, take, parcel_of(cause), PARCEL_COPY);
         else
             fanout_add(f, &a->full);
     }

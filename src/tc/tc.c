@@ -81,6 +81,42 @@ void tc_worker_stop(void)
     tc = NULL;
 }
 
+/* ---- a reload ---- */
+#define NS_TC "urn:signet:tc:0"
+struct reconfigured {
+    struct msg msg;
+    const char *domain; /* as long as the router */
+};
+
+static void reconfigured(struct msg *msg)
+{
+    struct reconfigured *n = CONTAINER_OF(msg, struct reconfigured, msg);
+    struct arena *a = arena_new(0);
+    struct jid service;
+    struct err err;
+    if (tc != NULL && jid_parse(a, str_of(n->domain), &service, &err) == 0) {
+        struct stanza *iq = stanza_make(STANZA_IQ, IQ_SET, &service, &service, STR("reconfig"), STR("<reconfigure xmlns='" NS_TC "'/>"));
+        struct question q = {.event = EVENT_onServiceReconfig, .subject = iq, .room = service.full};
+        struct verdict now;
+        broker_raise(&q, &now);
+        stanza_unref(iq);
+    }
+    arena_free(a);
+    free(n);
+}
+
+void tc_reconfigured(void)
+{
+    const char *domain;
+    for (unsigned i = 0; (domain = router_domain(i)) != NULL; i++) {
+        if (!router_domain_of_rooms(str_of(domain))) continue;
+        struct reconfigured *n = x_calloc(1, sizeof(*n));
+        n->msg.run = reconfigured;
+        n->domain = domain;
+        worker_post(router_owner_of(str_of(domain)), &n->msg);
+    }
+}
+
 /* ---- the end ---- */
 static void close_room(struct room *r)
 {
@@ -89,6 +125,10 @@ static void close_room(struct room *r)
     struct str key;
     void *value;
     r->refs++;
+    r->ending = true; /* that it is empty then is no other end */
+    struct stanza *iq = close_request(r);
+    room_raise_after(r, EVENT_onClose, iq); /* nobody waits: it cannot be refused now */
+    stanza_unref(iq);
     while (map_next(&r->occupants, &it, &key, &value)) {
         occupant_leave_room(value, &n, NULL);
         it = 0;
@@ -102,6 +142,7 @@ static void close_on_worker(uint32_t worker, void *arg)
     (void)arg;
     if (tc == NULL) return;
     tc->closing = true;
+    requests_return();
     size_t it = 0;
     struct str key;
     void *value;

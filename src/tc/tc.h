@@ -9,6 +9,8 @@ void tc_worker_start(void); /* on each worker, before traffic */
 void tc_worker_stop(void);
 /* Shutdown, from a non-worker thread; blocks: every occupant is told (status 332), requests under way have been answered before. */
 void tc_close_rooms(void);
+/* The daemon has read its configuration anew (SIGHUP, POST /v1/reload): compliance servers are told, once for each domain of the service. Any thread. */
+void tc_reconfigured(void);
 void tc_stop(void);
 
 #endif

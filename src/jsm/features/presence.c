@@ -76,7 +76,7 @@ static void to_directed(struct effects *fx, struct session *s, const struct stan
         struct err err;
         if (jid_parse(fx->arena, key, &to, &err) != 0) continue;
         const struct roster_item *item = roster_find(s->user, to.bare);
-        if (!broadcast || item == NULL || !sees_us(item)) effect_route(fx, readdressed(unavailable, &to), PARCEL_COPY);
+        if (!broadcast || item == NULL || !sees_us(item)) effect_route(fx, readdressed(unavailable, &to), PARCEL_COPY | (s->state == SESSION_ENDED ? PARCEL_ENDED : 0));
     }
     presence_directed_clear(s);
 }
