@@ -21,11 +21,11 @@ CATALOGUE = {name: {"service": service, "key": key, "kinds": kinds, "answers": a
 
 
 def raised_in_source():
-    """The events that jsm and tc raise: each is named where a question is made."""
+    """The events that jsm and tc raise. jsm names each where a question is made, tc in its requests' needs and after their effects."""
     found = set()
-    for folder in ("jsm", "tc"):
+    for folder, named in (("jsm", r"\.event = EVENT_(\w+)"), ("tc", r"(?<!== )EVENT_(on\w+)")):
         for path in (SOURCE / "src" / folder).rglob("*.c"):
-            found |= set(re.findall(r"\.event = EVENT_(\w+)", path.read_text()))
+            found |= set(re.findall(named, path.read_text()))
     return found
 
 

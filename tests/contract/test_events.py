@@ -11,10 +11,8 @@ from harness.compliance import passed_to, passed_with
 from harness.service import wait_until
 from lab import ANSWERS, CATALOGUE, Lab, Outcome, changed_body, expected, raised_in_source, the_error
 
-# Events that nothing raises yet. One that begins to be raised fails test_catalogue, until it has a driver below.
-NOT_RAISED = {
-    **{name: "there is no text conferencing yet" for name, row in CATALOGUE.items() if row["service"] == "TC"},
-}
+# Those of text conferencing have drivers of their own, in test_rooms.py.
+OF_ROOMS = {name for name, row in CATALOGUE.items() if row["service"] == "TC"}
 
 
 @pytest.fixture(scope="module")
@@ -322,10 +320,10 @@ DRIVERS = {"e_AUTH": Auth(), "e_REGISTER": Register(), "e_SESSION": Session(), "
 
 
 def test_catalogue():
-    """Each of the events has a driver here or a reason why not; and what jsm and tc raise is exactly what has a driver."""
+    """Each of the events has a driver, here or in test_rooms.py; and what jsm and tc raise is exactly what has one."""
     assert len(CATALOGUE) == 40
-    assert set(DRIVERS) | set(NOT_RAISED) == set(CATALOGUE) and not set(DRIVERS) & set(NOT_RAISED)
-    assert raised_in_source() == set(DRIVERS)
+    assert set(DRIVERS) | OF_ROOMS == set(CATALOGUE) and not set(DRIVERS) & OF_ROOMS
+    assert raised_in_source() == set(CATALOGUE)
 
 
 def would_be(event, answer):
@@ -397,14 +395,15 @@ def test_error_raises_no_event(lab):
     assert [e.name for e in lab.first.seen()] == ["es_OUT"]
 
 
-def test_nothing_else_is_raised(lab):
-    """A profile with every event that is not raised yet sees nothing of an ordinary day."""
-    rows = [(name, "all" if CATALOGUE[name]["service"] == "JSM" else None, "pass", True) for name in NOT_RAISED]
-    lab.begin(ANSWERS["pass"][0], rows)
+def test_nothing_of_rooms_is_raised(lab):
+    """Where no room is concerned, a profile with every event of text conferencing sees nothing."""
+    lab.begin(ANSWERS["pass"][0], [(name, None, "bounce", False) for name in OF_ROOMS])
     other = lab.client("juliet", "kitchen")
     lab.romeo.iq("get", "<query xmlns='jabber:iq:register'/>", to="example.com")
-    lab.romeo.send("<presence to='room@conference.example.com/romeo'><x xmlns='http://jabber.org/protocol/muc'/></presence>")
+    lab.romeo.message(lab.juliet.bare, "no invitation", extra="<x xmlns='jabber:x:conference' jid='elsewhere@conference.example.org'/>")
+    assert text(lab.juliet.next_message()) == text(other.next_message()) == "no invitation"
     other.close()
+    lab.juliet.next("{jabber:client}presence", match=lambda e: e.get("from") == other.jid and e.get("type") == "unavailable")
     lab.fence(lab.romeo, lab.juliet)
     assert lab.first.seen() == []
 

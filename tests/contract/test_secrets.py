@@ -1,5 +1,5 @@
-"""No secret ever reaches a compliance server (EVENTS.md, refusal rule 8): every byte two of them were sent while users log in, register, change passwords and
-let administrators do so is searched for the secrets, as they are and encoded. What was shown blank is in force all the same."""
+"""No secret ever reaches a compliance server (EVENTS.md, refusal rule 8): every byte two of them were sent while users log in, register, change passwords, let
+administrators do so, and protect rooms, is searched for the secrets, as they are and encoded. What was shown blank is in force all the same."""
 import base64
 import hashlib
 import hmac
@@ -13,7 +13,7 @@ from harness.compliance import Compliance, passed, passed_with
 from harness.service import PASSWORD, Service
 from lab import CATALOGUE
 
-EVENTS = [name for name, row in CATALOGUE.items() if row["service"] == "JSM" and name != "e_STATS"]
+EVENTS = [(name, "all" if row["service"] == "JSM" else None) for name, row in CATALOGUE.items() if name != "e_STATS"]
 SASL, REGISTER, DATA, ADMIN = "urn:ietf:params:xml:ns:xmpp-sasl", "jabber:iq:register", "jabber:x:data", "http://jabber.org/protocol/admin"
 C = "{jabber:client}"
 
@@ -36,7 +36,7 @@ class Stage:
             server = Compliance(f"op-{name}.node1-example-com", script=script)
             server.heard = bytearray()
             self.servers.append(server)
-            self.service.profile(name, [(event, "all", "pass", forget) for event in EVENTS])
+            self.service.profile(name, [(event, packet, "pass", forget) for event, packet in EVENTS])
             self.service.wait_link(self.service.compliance_server(name, server.port, profile=name), "ACTIVE")
         self.guarded(PASSWORD)
 
@@ -204,3 +204,32 @@ def test_between_clients(stage):
         romeo.next(C + "iq", match=lambda e: e.get("id") == identity)
         assert {e.name for e in stage.servers[0].seen() if e.stanza.get("id") == identity and e.stanza.get("type") == "set"} == {"es_OUT", "e_DELIVER", "es_IN"}
     stage.check("juliet@example.com", "iq:auth")
+
+
+def test_rooms(stage):
+    """A room's password: set in its configuration, given at the door, in invitations through the room and past it, and for the room that takes its place."""
+    hall, muc = "hall@conference.example.com", "http://jabber.org/protocol/muc"
+    romeo, juliet, password, other = stage.client("romeo"), stage.client("juliet"), stage.password(), stage.password()
+
+    def enter(client, nick, inner):
+        client.send(f"<presence to='{hall}/{nick}'><x xmlns='{muc}'>{inner}</x></presence>")
+        answer = client.next(C + "presence", match=lambda p: p.get("from") == f"{hall}/{nick}")
+        return answer.get("type"), [e.tag for e in answer.iter() if e.tag.endswith("}not-authorized")] != []
+    assert enter(romeo, "romeo", "") == (None, False)
+    config = form(f"{muc}#roomconfig", **{"muc#roomconfig_passwordprotectedroom": 1, "muc#roomconfig_roomsecret": password, "muc#roomconfig_membersonly": 0})
+    assert romeo.iq("set", f"<query xmlns='{muc}#owner'>{config}</query>", to=hall).get("type") == "result"
+    read = romeo.iq("get", f"<query xmlns='{muc}#owner'/>", to=hall)
+    assert password not in ET.tostring(read, encoding="unicode"), "it is never told, to nobody"
+    assert enter(juliet, "juliet", f"<password>{stage.password()}</password>") == ("error", True)
+    romeo.send(f"<message to='{hall}'><x xmlns='{muc}#user'><invite to='juliet@example.com'/></x></message>")
+    assert juliet.next(C + "message").findtext(f"{{{muc}#user}}x/{{{muc}#user}}password") == password
+    romeo.send(f"<message to='juliet@example.com'><x xmlns='jabber:x:conference' jid='{hall}' password='{password}'/></message>")
+    assert juliet.next(C + "message").find("{jabber:x:conference}x").get("password") == password
+    assert enter(juliet, "juliet", f"<password>{password}</password>") == (None, False)
+    juliet.next(C + "message", match=lambda m: m.find(C + "subject") is not None)
+    romeo.send(f"<iq type='set' to='{hall}' id='end'><query xmlns='{muc}#owner'><destroy jid='den@conference.example.com'><password>{other}</password></destroy></query></iq>")
+    told = juliet.next(C + "presence", match=lambda p: p.get("type") == "unavailable")
+    assert told.findtext(f"{{{muc}#user}}x/{{{muc}#user}}destroy/{{{muc}#user}}password") == other
+    for event in ("onBeforeMetaInfoSet", "onBeforeJoin", "onBeforeInvite", "onDestroy", "es_IN"):
+        assert stage.asked(event)
+    stage.check("muc#roomconfig_roomsecret", "onAfterInvite")
