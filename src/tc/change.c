@@ -315,6 +315,19 @@ static bool concerns(const struct change *c, const struct occupant *o)
     return own == NULL || own->affiliation == AFFILIATION_NONE;
 }
 
+/* XEP-0045, 15.6.2, status 101: he learns what has become of what he was here. Strangers hear nothing: a room is no means to write to anybody one likes. */
+static void tell_himself(struct request *r, const struct change *c)
+{
+    if (c->before < AFFILIATION_MEMBER || c->affiliation == c->before || c->jid.local.p == NULL) return;
+    struct buf b = {0};
+    buf_adds(&b, "<x xmlns='" NS_MUC_USER "'><item");
+    xml_add_attr(&b, "affiliation", str_of(affiliation_name(c->affiliation)));
+    xml_add_attr(&b, "jid", c->jid.bare);
+    buf_adds(&b, " role='none'/><status code='101'/></x>");
+    router_route_for(stanza_make(STANZA_MESSAGE, MESSAGE_NORMAL, &r->room->jid, &c->jid, STR_NONE, buf_str(&b)), r->parcel, 0);
+    buf_free(&b);
+}
+
 /* XEP-0045, 9.5: who has been made a member of a members-only room is invited to it. */
 static void invite_member(struct request *r, const struct change *c)
 {
@@ -343,6 +356,7 @@ static void tell_affiliation(struct request *r, const struct change *c, const st
         if ((o = occupant_by_nick(r->room, nicks[i])) != NULL) tell_occupant(r, o, c, i == 0 ? iq : NULL);
     if (n == 0) {
         tell_absent(r, c);
+        tell_himself(r, c);
         room_raise_after(r->room, after_event(c), iq);
         invite_member(r, c);
     }
