@@ -159,7 +159,7 @@ static int config_unknown_option(const char *section, const char *name, struct e
     struct buf all = {0};
     for (unsigned i = 0; i < OPTIONS; i++) {
         if (strcmp(options[i].section, section) != 0) {
-            if (strcmp(options[i].name, name) == 0) elsewhere = &options[i];
+            if (elsewhere == NULL && strcmp(options[i].name, name) == 0) elsewhere = &options[i];
             continue;
         }
         buf_addf(&all, "%s%s", all.len != 0 ? ", " : "", options[i].name);

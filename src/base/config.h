@@ -1,4 +1,4 @@
-/* The configuration file (signet.conf, INI): rows of src/tables/options.def. Read once at start; reload re-reads the rows marked so. */
+/* The configuration file (signet.conf, INI): rows of src/tables/options.def. Read at start; at a reload the rows of the section tc count anew. */
 #ifndef SIGNET_BASE_CONFIG_H
 #define SIGNET_BASE_CONFIG_H
 #include <stdbool.h>

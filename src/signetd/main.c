@@ -127,6 +127,21 @@ static void reload_certificates(struct daemon *d)
     if (admin_compliance_reload(&err) != 0) log_error("tls", "those of compliance servers were not reloaded, the old ones stay: %s", err.text);
 }
 
+/* Of the settings, those of chat rooms may change while it runs. */
+static void reload_settings(struct daemon *d)
+{
+    struct err err;
+    struct config *fresh = x_calloc(1, sizeof(*fresh));
+    if (config_load(fresh, d->config_path, d->overrides, d->n_overrides, &err) != 0) {
+        free(fresh);
+        log_error("signetd", "the configuration was not reloaded, the old one stays: %s", err.text);
+    } else if (tc_reload(fresh, &err) != 0) {
+        log_error("signetd", "the settings of chat rooms were not reloaded, the old ones stay: %s", err.text);
+    } else {
+        log_notice("signetd", "the settings of chat rooms are reloaded; the others count from the next start on");
+    }
+}
+
 static struct daemon the_daemon = {.config_path = DEFAULT_CONFIG};
 
 static void worker_begin(unsigned worker)
@@ -224,7 +239,7 @@ static void run(struct daemon *d, const sigset_t *signals)
         sd_notify(0, "RELOADING=1");
         if (log_reopen(&err) != 0) log_error("signetd", "the log could not be reopened: %s", err.text);
         reload_certificates(d);
-        tc_reconfigured();
+        reload_settings(d);
         sd_notify(0, "READY=1");
     }
 }

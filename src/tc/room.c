@@ -10,7 +10,7 @@
 #include <string.h>
 
 _Thread_local struct room_service *tc;
-const struct config *tc_settings;
+const struct config *_Atomic tc_settings;
 
 static const unsigned everybody = 1u << ROLE_VISITOR | 1u << ROLE_PARTICIPANT | 1u << ROLE_MODERATOR;
 

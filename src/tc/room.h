@@ -120,7 +120,7 @@ struct room_service { /* one per worker thread */
     bool closing;
 };
 extern _Thread_local struct room_service *tc;
-extern const struct config *tc_settings;
+extern const struct config *_Atomic tc_settings; /* tc_reload() changes which: read it anew each time, and only on workers once they run */
 
 struct room *room_hold(const struct jid *jid); /* found or made; one reference more */
 void room_release(struct room *r);

@@ -58,13 +58,9 @@ static struct room_service *service_new(void)
 
 int tc_start(const struct config *config, struct err *err)
 {
-    static const char *const who[] = {"everybody", "local", "admins"};
     tc_settings = config;
     if (!config->tc_enabled) return 0;
-    unsigned i = 0;
-    while (i < sizeof(who) / sizeof(who[0]) && strcmp(who[i], config->tc_room_creation) != 0) i++;
-    if (i == sizeof(who) / sizeof(who[0]))
-        return err_set(err, ERR_INVALID, "tc.room_creation: \"%s\" is none of everybody, local, admins", config->tc_room_creation);
+    if (tc_settings_check(config, err) != 0) return -1;
     if (take_domains(err) != 0) return -1;
     struct waiter w = WAITER_INIT;
     store_room_list(listed, &w);
@@ -79,42 +75,6 @@ void tc_worker_stop(void)
     rooms_worker_stop();
     free(tc);
     tc = NULL;
-}
-
-/* ---- a reload ---- */
-#define NS_TC "urn:signet:tc:0"
-struct reconfigured {
-    struct msg msg;
-    const char *domain; /* as long as the router */
-};
-
-static void reconfigured(struct msg *msg)
-{
-    struct reconfigured *n = CONTAINER_OF(msg, struct reconfigured, msg);
-    struct arena *a = arena_new(0);
-    struct jid service;
-    struct err err;
-    if (tc != NULL && jid_parse(a, str_of(n->domain), &service, &err) == 0) {
-        struct stanza *iq = stanza_make(STANZA_IQ, IQ_SET, &service, &service, STR("reconfig"), STR("<reconfigure xmlns='" NS_TC "'/>"));
-        struct question q = {.event = EVENT_onServiceReconfig, .subject = iq, .room = service.full};
-        struct verdict now;
-        broker_raise(&q, &now);
-        stanza_unref(iq);
-    }
-    arena_free(a);
-    free(n);
-}
-
-void tc_reconfigured(void)
-{
-    const char *domain;
-    for (unsigned i = 0; (domain = router_domain(i)) != NULL; i++) {
-        if (!router_domain_of_rooms(str_of(domain))) continue;
-        struct reconfigured *n = x_calloc(1, sizeof(*n));
-        n->msg.run = reconfigured;
-        n->domain = domain;
-        worker_post(router_owner_of(str_of(domain)), &n->msg);
-    }
 }
 
 /* ---- the end ---- */
@@ -156,4 +116,8 @@ static void close_on_worker(uint32_t worker, void *arg)
 
 void tc_close_rooms(void) { worker_each(close_on_worker, NULL, NULL); }
 
-void tc_stop(void) { directory_clear(); }
+void tc_stop(void)
+{
+    directory_clear();
+    tc_settings_free();
+}

@@ -9,8 +9,11 @@ void tc_worker_start(void); /* on each worker, before traffic */
 void tc_worker_stop(void);
 /* Shutdown, from a non-worker thread; blocks: every occupant is told (status 332), requests under way have been answered before. */
 void tc_close_rooms(void);
-/* The daemon has read its configuration anew (SIGHUP, POST /v1/reload): compliance servers are told, once for each domain of the service. Any thread. */
-void tc_reconfigured(void);
 void tc_stop(void);
+/* From a non-worker thread; blocks. The settings of a configuration that was read anew (SIGHUP, POST /v1/reload); take is from malloc. Compliance
+ * servers are told, once for each domain of the service. ERR_INVALID: the old ones stay. */
+must_check int tc_reload(struct config *take, struct err *err);
+must_check int tc_settings_check(const struct config *config, struct err *err); /* what options.def cannot say of them */
+void tc_settings_free(void); /* of tc_stop() */
 
 #endif

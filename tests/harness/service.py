@@ -62,14 +62,16 @@ class Service:
         services.append(self)
         self.start()
 
-    def start(self):
-        (self.dir / "data").mkdir(exist_ok=True)
+    def configuration(self):
         sections = {}
         for name, value in self.options.items():
             section, option = name.split(".")
             sections.setdefault(section, []).append(f"{option} = {value}")
-        text = "".join(f"[{s}]\n" + "\n".join(lines) + "\n" for s, lines in sections.items())
-        (self.dir / "signet.conf").write_text(text)
+        return "".join(f"[{s}]\n" + "\n".join(lines) + "\n" for s, lines in sections.items())
+
+    def start(self):
+        (self.dir / "data").mkdir(exist_ok=True)
+        (self.dir / "signet.conf").write_text(self.configuration())
         self.out = open(self.dir / "signetd.out", "ab")
         self.process = subprocess.Popen([BIN / "signetd", "-c", self.dir / "signet.conf"], stdout=self.out, stderr=self.out, start_new_session=True)
         wait_until("the admin socket", self._up, 20)

@@ -418,3 +418,40 @@ def test_wrong_policy(services):
     with pytest.raises(AssertionError) as problem:
         services({"tc.room_creation": "nobody"})
     assert 'tc.room_creation: "nobody" is none of everybody, local, admins' in str(problem.value)
+
+
+# ---- new settings while it runs ----
+def test_reload(services, closing):
+    """signetctl reload: the settings count from then on, whoever is in a room stays, a compliance server is told. What is wrong changes nothing."""
+    service = services({"tc.room_creation": "admins", "tc.max_occupants": 5})
+    service.user("crone1", "wiccarocks", "hag66")
+    server = closing(Compliance("op-cs.node1-example-com"))
+    service.profile("reconfig", [("onServiceReconfig", None, "pass", False)])
+    service.wait_link(service.compliance_server("cs", server.port, profile="reconfig"), "ACTIVE")
+    witch, second, third = (Client(service, name) for name in ("crone1", "wiccarocks", "hag66"))
+    assert condition(make(witch, ROOM)) == "not-allowed"
+
+    def reload(said, **options):
+        service.options.update({f"tc.{k}": v for k, v in options.items()})
+        (service.dir / "signet.conf").write_text(service.configuration())
+        before = service.log().count(said)
+        done(service, "reload")
+        wait_until(said, lambda: service.log().count(said) > before)
+
+    reload("the settings of chat rooms are reloaded", room_creation="local", max_people=7)
+    assert make(witch, ROOM).get("type") is None and enter(second, ROOM, "second").get("type") is None
+    event = server.wait("onServiceReconfig")[0]
+    assert (event.stanza.tag, event.stanza.get("type"), event.stanza.get("from")) == (IQ, "set", HOST)
+    form = {f.get("var"): f[0].text for f in event.stanza.iter("{jabber:x:data}field")}
+    assert (form["tc.room_creation"], form["tc.max_people"], form["tc.max_occupants"]) == ("local", "7", "5")
+
+    reload("the settings of chat rooms are reloaded", max_occupants=1) # both stay; nobody else comes in
+    assert condition(enter(third, ROOM, "third")) == "service-unavailable"
+    assert len(service.get(f"/v1/rooms/{quote(ROOM)}/occupants")["occupants"]) == 2
+    reload('tc.room_creation: "nobody" is none of everybody, local, admins', room_creation="nobody", max_occupants=9)
+    reload("the configuration was not reloaded, the old one stays", room_creation="local", max_occupants="many")
+    assert condition(enter(third, ROOM, "third")) == "service-unavailable"
+    reload("tc.domains has changed; that counts from the next start on", max_occupants=3, domains="other.example.com")
+    assert enter(third, ROOM, "third").get("type") is None
+    assert condition(info(third, "other.example.com")) == "remote-server-not-found"
+    assert len(server.seen("onServiceReconfig")) == 3
