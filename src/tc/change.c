@@ -310,9 +310,10 @@ static void tell_occupant(struct request *r, struct occupant *o, const struct ch
 static bool concerns(const struct change *c, const struct occupant *o)
 {
     if (jid_bare_eq(&o->user, &c->jid)) return true;
-    if (c->jid.local.p != NULL || !str_eq(o->user.domain, c->jid.domain)) return false;
+    if (c->jid.local.p != NULL) return false;
     const struct affiliated *own = room_affiliated(o->room, o->user.bare);
-    return own == NULL || own->affiliation == AFFILIATION_NONE;
+    if (own != NULL && own->affiliation != AFFILIATION_NONE) return false;
+    return str_eq(o->user.domain, c->jid.domain) || (c->affiliation == AFFILIATION_OUTCAST && room_affiliation(o->room, o->user.bare) == AFFILIATION_OUTCAST);
 }
 
 /* XEP-0045, 15.6.2, status 101: he learns what has become of what he was here. Strangers hear nothing: a room is no means to write to anybody one likes. */

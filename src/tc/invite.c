@@ -58,6 +58,7 @@ const char *invite_check(struct request *r)
 {
     struct invite *i = r->data = arena_zalloc(r->arena, sizeof(*i));
     const struct xml_node *x = x_of(r);
+    if (!room_exists(r->room)) return ""; /* it was destroyed before the room could invite to it */
     i->first = x != NULL ? xml_node_child(x, "invite", NS_MUC_USER) : NULL;
     i->decline = x != NULL ? xml_node_child(x, "decline", NS_MUC_USER) : NULL;
     if (i->first != NULL) return check_invites(r, i);
