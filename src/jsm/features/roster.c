@@ -195,9 +195,9 @@ static void remove_item(const struct context *cx, struct effects *fx, const stru
     if (to) effect_route(fx, stanza_make(STANZA_PRESENCE, PRESENCE_UNSUBSCRIBE, &cx->user->jid, &bare, STR_NONE, STR("")), 0);
     if (from) presence_to_contact(cx, fx, &bare, false); /* while he is subscribed (3.2.2) */
     if (from || asks) effect_route(fx, stanza_make(STANZA_PRESENCE, PRESENCE_UNSUBSCRIBED, &cx->user->jid, &bare, STR_NONE, STR("")), 0);
+    effect_roster_push(fx, cx->user, NULL, bare.bare); /* does not wait: another client's change would be told before it */
     effect_settle(fx);
     effect_reply(fx, stanza_result(cx->stanza, STR("")));
-    effect_roster_push(fx, cx->user, NULL, bare.bare);
     roster_drop(cx->user, bare.bare);
 }
 
