@@ -145,18 +145,10 @@ static void print(const struct options *o, const json_t *result)
 }
 
 static void set_count(json_t *result, const char *key, uint64_t n) { json_object_set_new(result, key, json_integer((json_int_t)n)); }
-static void set_us(json_t *latency, const char *key, double ns) { json_object_set_new(latency, key, json_real(ns / 1e3)); }
 
 static json_t *result_make(const struct options *o, double seconds, json_t *servers)
 {
-    const struct histogram *h = chat.latency;
-    json_t *latency = json_object(), *result = json_object();
-    set_us(latency, "mean", histogram_mean(h));
-    set_us(latency, "p50", (double)histogram_percentile(h, 50));
-    set_us(latency, "p90", (double)histogram_percentile(h, 90));
-    set_us(latency, "p99", (double)histogram_percentile(h, 99));
-    set_us(latency, "p99.9", (double)histogram_percentile(h, 99.9));
-    set_us(latency, "max", (double)h->max);
+    json_t *result = json_object();
     json_object_set_new(result, "scenario", json_string("chat"));
     set_count(result, "pairs", o->pairs);
     set_count(result, "window", o->rate > 0 ? 0 : o->window);
@@ -170,7 +162,7 @@ static json_t *result_make(const struct options *o, double seconds, json_t *serv
     set_count(result, "doubled", chat.doubled);
     set_count(result, "out_of_order", chat.disordered);
     set_count(result, "errors", chat.errors);
-    json_object_set_new(result, "latency_us", latency);
+    json_object_set_new(result, "latency_us", crowd_latency(chat.latency));
     json_object_set_new(result, "servers", servers);
     return result;
 }

@@ -82,6 +82,20 @@ json_t *crowd_usage(const struct options *o, const struct usage *before, const s
     return list;
 }
 
+static void set_us(json_t *latency, const char *key, double ns) { json_object_set_new(latency, key, json_real(ns / 1e3)); }
+
+json_t *crowd_latency(const struct histogram *h)
+{
+    json_t *latency = json_object();
+    set_us(latency, "mean", histogram_mean(h));
+    set_us(latency, "p50", (double)histogram_percentile(h, 50));
+    set_us(latency, "p90", (double)histogram_percentile(h, 90));
+    set_us(latency, "p99", (double)histogram_percentile(h, 99));
+    set_us(latency, "p99.9", (double)histogram_percentile(h, 99.9));
+    set_us(latency, "max", (double)h->max);
+    return latency;
+}
+
 void crowd_show(const struct options *o, json_t *take_result, void (*print)(const struct options *o, const json_t *result))
 {
     if (o->json) {

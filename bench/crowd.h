@@ -2,6 +2,7 @@
 #ifndef SIGNET_BENCH_CROWD_H
 #define SIGNET_BENCH_CROWD_H
 #include "client.h"
+#include "histogram.h"
 #include "server.h"
 #include <jansson.h>
 
@@ -21,11 +22,13 @@ void progress(const struct options *o, const char *fmt, ...) __attribute__((form
 void progress_end(void);
 /* CPU time and memory of the servers between two readings, for the result. per: what CPU time is divided by; unit: its name, "message". */
 json_t *crowd_usage(const struct options *o, const struct usage *before, const struct usage *after, double per, const char *unit);
+json_t *crowd_latency(const struct histogram *h); /* mean, percentiles and maximum in microseconds, for the result */
 /* The result as JSON when --json is given, else as print says it. take_result is consumed. */
 void crowd_show(const struct options *o, json_t *take_result, void (*print)(const struct options *o, const json_t *result));
 
 must_check int accounts_run(const struct options *o, struct err *err);
 must_check int chat_run(const struct options *o, struct err *err);
+must_check int room_run(const struct options *o, struct err *err);
 must_check int idle_run(const struct options *o, struct err *err);
 
 #endif

@@ -17,8 +17,10 @@ static int run(const struct options *o, struct err *err)
     raise_files();
     client_setup(o);
     if (o->command == COMMAND_ACCOUNTS && o->csv != NULL) return accounts_run(o, err);
+    static int (*const runs[])(const struct options *, struct err *) = {
+        [COMMAND_ACCOUNTS] = accounts_run, [COMMAND_CHAT] = chat_run, [COMMAND_ROOM] = room_run, [COMMAND_IDLE] = idle_run};
     int rc = net_start(o->host, (uint16_t)o->port, err);
-    if (rc == 0) rc = o->command == COMMAND_CHAT ? chat_run(o, err) : o->command == COMMAND_IDLE ? idle_run(o, err) : accounts_run(o, err);
+    if (rc == 0) rc = runs[o->command](o, err);
     net_stop();
     return rc;
 }

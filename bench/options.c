@@ -27,12 +27,16 @@ static const struct row {
     {"csv", "FILE", "accounts: write them for `signetctl user import`; - is standard output", TEXT, AT(csv), 0, 0},
     {"in-band", NULL, "accounts: register them with the server (XEP-0077)", FLAG, AT(in_band), 0, 0},
     {"pairs", "N", "chat: conversations, each from one account to the next (100)", NUMBER, AT(pairs), 1, 1000000},
-    {"window", "N", "chat: messages of a pair under way at once (10)", NUMBER, AT(window), 1, 10000},
-    {"rate", "N", "chat: messages a second of all pairs together, whatever comes back (0: closed loop)", NUMBER, AT(rate), 0, 10000000},
-    {"single", NULL, "chat: every stanza in a packet of its own; with --rate always", FLAG, AT(single), 0, 0},
-    {"bytes", "N", "chat: length of a message's text (64)", NUMBER, AT(bytes), 48, 60000},
-    {"seconds", "N", "chat, idle: how long is measured (10)", NUMBER, AT(seconds), 1, 86400},
-    {"warmup", "N", "chat: seconds before that (2)", NUMBER, AT(warmup), 0, 3600},
+    {"window", "N", "chat, room: messages of a pair, or of a writer in a room, under way at once (10)", NUMBER, AT(window), 1, 10000},
+    {"rate", "N", "chat, room: messages a second of all together, whatever comes back (0: closed loop)", NUMBER, AT(rate), 0, 10000000},
+    {"single", NULL, "chat, room: every stanza in a packet of its own; with --rate always", FLAG, AT(single), 0, 0},
+    {"bytes", "N", "chat, room: length of a message's text (64)", NUMBER, AT(bytes), 48, 60000},
+    {"rooms", "N", "room: chat rooms; everybody is in each of them (1)", NUMBER, AT(rooms), 1, 100000},
+    {"occupants", "N", "room: accounts in each room (200)", NUMBER, AT(occupants), 1, 100000},
+    {"senders", "N", "room: how many of them write (5)", NUMBER, AT(senders), 1, 10000},
+    {"muc", "DOMAIN", "room: the domain of the chat rooms (conference. and that of the accounts)", TEXT, AT(muc), 0, 0},
+    {"seconds", "N", "chat, room, idle: how long is measured (10)", NUMBER, AT(seconds), 1, 86400},
+    {"warmup", "N", "chat, room: seconds before that (2)", NUMBER, AT(warmup), 0, 3600},
     {"sessions", "N", "idle: how many (1000)", NUMBER, AT(sessions), 1, 10000000},
     {"settle", "N", "idle: seconds from the last login to the reading of the memory (5)", NUMBER, AT(settle), 0, 3600},
     {"json", NULL, "print the result as JSON", FLAG, AT(json), 0, 0},
@@ -47,6 +51,7 @@ static const struct {
     [COMMAND_VERSION] = {"--version", NULL},
     [COMMAND_ACCOUNTS] = {"accounts", "make the accounts"},
     [COMMAND_CHAT] = {"chat", "one-to-one messages, in a closed loop (--window) or at a fixed rate (--rate)"},
+    [COMMAND_ROOM] = {"room", "messages to chat rooms, and what joining one costs"},
     [COMMAND_IDLE] = {"idle", "hold sessions that do nothing, and see what each costs"},
 };
 static const char *const tls_names[] = {[TLS_NONE] = "none", [TLS_STARTTLS] = "starttls", [TLS_DIRECT] = "direct"};
@@ -146,10 +151,10 @@ static int parse_option(struct options *o, char **argv, int *i, struct err *err)
 int options_parse(struct options *o, int argc, char **argv, struct err *err)
 {
     *o = (struct options){.host = "localhost", .domain = "localhost", .user = "bench%u", .password = "bench-password", .count = 200, .pairs = 100,
-                          .sessions = 1000, .window = 10, .seconds = 10, .warmup = 2, .settle = 5, .bytes = 64, .logins = 20, .tls = TLS_STARTTLS};
+                          .sessions = 1000, .window = 10, .seconds = 10, .warmup = 2, .settle = 5, .rooms = 1, .occupants = 200, .senders = 5, .bytes = 64, .logins = 20, .tls = TLS_STARTTLS};
     size_t command = 0;
     while (argc > 1 && command <= COMMAND_IDLE && strcmp(argv[1], commands[command].name) != 0) command++;
-    if (argc < 2 || command > COMMAND_IDLE) return err_set(err, ERR_INVALID, "a command is needed: accounts, chat or idle; see signet-bench --help");
+    if (argc < 2 || command > COMMAND_IDLE) return err_set(err, ERR_INVALID, "a command is needed: accounts, chat, room or idle; see signet-bench --help");
     o->command = (enum command)command;
     for (int i = 2; i < argc; i++) {
         if (strcmp(argv[i], commands[COMMAND_HELP].name) != 0) continue;
@@ -163,6 +168,8 @@ int options_parse(struct options *o, int argc, char **argv, struct err *err)
         return err_set(err, ERR_INVALID, "--user '%s': a name with one %%u in it would be right", o->user);
     if (o->command == COMMAND_ACCOUNTS && (o->csv != NULL) == o->in_band)
         return err_set(err, ERR_INVALID, "accounts: either --csv FILE or --in-band is needed");
+    if (o->command == COMMAND_ROOM && o->senders > o->occupants)
+        return err_set(err, ERR_INVALID, "room: %u writers (--senders) in a room of %u (--occupants); at most all of them can write", o->senders, o->occupants);
     if (o->port == 0) o->port = o->tls == TLS_DIRECT ? 5223 : 5222;
     return 0;
 }

@@ -6,13 +6,13 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
-enum command { COMMAND_HELP, COMMAND_VERSION, COMMAND_ACCOUNTS, COMMAND_CHAT, COMMAND_IDLE };
+enum command { COMMAND_HELP, COMMAND_VERSION, COMMAND_ACCOUNTS, COMMAND_CHAT, COMMAND_ROOM, COMMAND_IDLE };
 enum tls_mode { TLS_NONE, TLS_STARTTLS, TLS_DIRECT };
 enum { SERVERS_MAX = 8 };
 struct options {
     enum command command;
-    const char *host, *domain, *user, *password, *csv;
-    unsigned port, count, pairs, sessions, window, rate, seconds, warmup, settle, bytes, logins;
+    const char *host, *domain, *user, *password, *csv, *muc;
+    unsigned port, count, pairs, sessions, window, rate, seconds, warmup, settle, bytes, logins, rooms, occupants, senders;
     enum tls_mode tls;
     enum mechanism mechanism;
     bool in_band, single, json, quiet;

@@ -59,6 +59,21 @@ def test_fixed_rate(service):
     assert 380 <= result["sent"] <= 420 and result["lost"] == 0 and result["single"]
 
 
+def test_room(service):
+    result = bench(service, "room", "--rooms", 2, "--occupants", ACCOUNTS, "--senders", 3, "--window", 2, "--warmup", 0, "--seconds", 1, "--server",
+                   f"{service.process.pid}=signetd")
+    assert result["sent"] > 50 and result["lost"] == result["doubled"] == result["out_of_order"] == result["errors"] == 0
+    server, = result["servers"]
+    deliveries = result["deliveries_per_second"] * result["seconds"]
+    assert deliveries <= result["sent"] * ACCOUNTS and server["cpu_us_per_delivery"] == pytest.approx(server["cpu_seconds"] * 1e6 / deliveries, rel=0.01)
+    assert server["cpu_us_per_join"] >= 0
+
+
+def test_room_at_a_fixed_rate(service):
+    result = bench(service, "room", "--occupants", ACCOUNTS, "--senders", 2, "--rate", 50, "--warmup", 0, "--seconds", 2, "--muc", "conference.example.com", tls="starttls")
+    assert 90 <= result["sent"] <= 110 and result["lost"] == 0 and result["deliveries_per_second"] == pytest.approx(50 * ACCOUNTS, rel=0.3)
+
+
 def test_idle(service):
     result = bench(service, "idle", "--sessions", ACCOUNTS, "--settle", 0, "--seconds", 1, "--server", service.process.pid, tls="starttls")
     server, = result["servers"]
@@ -92,15 +107,21 @@ class Tamperer:
                     target.sendall(data)
                     continue
                 kept += data
-                while m := re.match(rb"\s*<message\b.*?</message>", kept, re.S):
+                while m := re.search(rb"<message\b.*?</message>", kept, re.S):
+                    target.sendall(kept[:m.start()])
                     kept = kept[m.end():]
+                    if b"<body>b1 " not in m[0]:  # a room's subject
+                        target.sendall(m[0])
+                        continue
                     held.append(m[0])
                     if len(held) == 10:
                         target.sendall(b"".join(change(held)))
                         held = []
-                if not kept.lstrip().startswith(b"<mes"):
-                    target.sendall(kept)
-                    kept = b""
+                begun = kept.find(b"<message")
+                if begun < 0:
+                    begun = next((i for i in range(max(0, len(kept) - 8), len(kept)) if b"<message".startswith(kept[i:])), len(kept))
+                target.sendall(kept[:begun])
+                kept = kept[begun:]
             target.shutdown(socket.SHUT_WR)
         except OSError:
             target.close()
@@ -124,6 +145,30 @@ def test_what_goes_wrong_is_seen(service, change, found):
     assert 5 <= tens <= 11 and done.returncode == (1 if rest or any(found.values()) else 0)
     for key, per_hundred in found.items():
         assert result[key] == per_hundred * tens // 10 + (rest if key == "lost" else 0), result
+
+
+@pytest.mark.parametrize("change,found", [
+    (lambda m: m, None), (lambda m: m[:4] + m[5:], "lost"), (lambda m: m[:5] + m[4:], "doubled"), (lambda m: [m[0], m[2], m[1], *m[3:]], "out_of_order"),
+], ids=["nothing", "lost", "doubled", "order"])
+def test_what_goes_wrong_in_a_room_is_seen(service, change, found):
+    """One occupant's messages are tampered with, the other ones' are not: the second connection is his."""
+    connections = []
+
+    def of_the_second(messages):
+        key = threading.get_ident()
+        if key not in connections:
+            connections.append(key)
+        return change(messages) if connections.index(key) == 1 else messages
+    between = Tamperer(service.port, of_the_second)
+    try:
+        done = run(service, "room", "--occupants", 3, "--senders", 1, "--rate", 100, "--warmup", 0, "--seconds", 1, port=between.port)
+    finally:
+        between.listener.close()
+    result = json.loads(done.stdout)
+    rest = 3 * (result["sent"] % 10)  # still held by the one between
+    assert done.returncode == (1 if rest or found else 0)
+    for key in ("lost", "doubled", "out_of_order"):
+        assert (result[key] >= 5) if key == found else result[key] == (rest if key == "lost" else 0), result
 
 
 def test_a_wrong_password_is_said(service):
