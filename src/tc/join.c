@@ -90,6 +90,14 @@ static const char *nick_free(struct request *r, struct str nick)
     return NULL;
 }
 
+/* Into the nick of another session of one's own nobody goes by a change of nick: that is an occupant by himself, and two do not become one. */
+static const char *nick_changeable(struct request *r, struct str nick)
+{
+    const char *condition = nick_free(r, nick);
+    if (condition == NULL && occupant_by_nick(r->room, nick) != NULL) return say(r, "conflict", "Another session of yours is in this room under that nick.");
+    return condition;
+}
+
 static unsigned most_occupants(const struct room *room)
 {
     unsigned most = (unsigned)tc_settings->tc_max_occupants;
@@ -140,7 +148,7 @@ const char *join_check(struct request *r)
     case STRANGER: return NULL;
     case CHANGING:
     case RETURNING: break;
-    case RENAMING: condition = nick_free(r, r->stanza->to.resource); break;
+    case RENAMING: condition = nick_changeable(r, r->stanza->to.resource); break;
     case ENTERING:
         condition = j->creates ? may_create(r) : may_enter(r, j);
         if (condition == NULL && j->creates) condition = room_for_another(r);

@@ -2,6 +2,7 @@
 #include "tc/room.h"
 #include "base/metric.h"
 #include "io/worker.h"
+#include <assert.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 #include <stdlib.h>
@@ -77,6 +78,7 @@ void occupant_rename(struct occupant *o, struct str nick)
 {
     struct room *r = o->room;
     struct arena *old = o->arena;
+    assert(occupant_by_nick(r, nick) == NULL);
     map_del(&r->occupants, o->jid.resource);
     o->arena = arena_new(256);
     o->jid = jid_with_resource(o->arena, &r->jid, nick);
