@@ -27,7 +27,8 @@ STREAMS = "http://etherx.jabber.org/streams"
 CONNECT = "jabber:component:connect"
 # Attributes whose values are of this run, by the element that has them, and the form they have.
 OF_THIS_RUN = {("iq", "id"): r"[ep][0-9a-f]{1,16}", ("event", "id"): r"node1-[0-9a-f]+-[0-9a-f]{8}", ("event", "stanza"): r"[0-9a-f]+-[0-9a-f]{8}",
-               ("event", "time"): r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", ("stream", "id"): r"[0-9a-f]{32}", ("stanza-id", "id"): r"[0-9a-f]+-[0-9a-f]{8}", ("stat", "value"): r"[0-9.]+", ("x", "peer"): r"127\.0\.0\.1:\d+"}
+               ("event", "time"): r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", ("stream", "id"): r"[0-9a-f]{32}", ("occupant-id", "id"): r"[A-Za-z0-9+/]{43}=",
+               ("stanza-id", "id"): r"[0-9a-f]+-[0-9a-f]{8}", ("stat", "value"): r"[0-9.]+", ("x", "peer"): r"127\.0\.0\.1:\d+"}
 
 
 def parse(xml, namespace=CONNECT):
@@ -291,6 +292,26 @@ def copied(world):
     world.link.stream.elements.append(copy)
 
 
+CAVE = "cave@conference.example.com"
+
+
+def in_a_room(event, then):
+    """Juliet is in a temporary room of her own; then she sends this."""
+    def cause(world):
+        world.rows()
+        juliet = world.client("juliet", "chamber")
+        juliet.send(f"<presence to='{CAVE}/nurse'><x xmlns='http://jabber.org/protocol/muc'/></presence>")
+        juliet.next("{jabber:client}message")
+        juliet.iq("set", "<query xmlns='http://jabber.org/protocol/muc#owner'><x xmlns='jabber:x:data' type='submit'/></query>", to=CAVE)
+        world.rows((event, None, "bounce", False))
+        juliet.send(then)
+    return (event, None, "bounce", False), cause
+
+
+SPEAKING = f"<message to='{CAVE}' id='m1' type='groupchat'><body>Is this a dagger?</body></message>"
+AWAY = f"<presence to='{CAVE}/nurse'><show>away</show></presence>"
+
+
 def asking(world):
     world.romeo.send("<iq type='get' id='v1' to='juliet@example.com'><vCard xmlns='vcard-temp'/></iq>")
 
@@ -306,6 +327,10 @@ CAUSES = {
     "subject es_END": (("es_END", "presence", "pass", False), logging_out),
     "subject e_STATS": (("e_STATS", "iq", "pass", False), lambda world: None),
     "subject carbon": (("es_IN", "message", "bounce", False), copied),
+    "subject onBeforeBroadcast": in_a_room("onBeforeBroadcast", SPEAKING),
+    "subject onAfterChangeUser": in_a_room("onAfterChangeUser", AWAY),
+    "subject onClose": in_a_room("onClose", f"<presence type='unavailable' to='{CAVE}/nurse'/>"),
+    "subject onServiceReconfig": (("onServiceReconfig", None, "pass", False), lambda world: world.service.request("POST", "/v1/reload")),
 }
 
 
