@@ -187,8 +187,8 @@ def test_administrator(lab):
     lab.service.request("PATCH", f"/v1/rooms/{DEN}", {"config": {"roomdesc": "The den"}})
     lab.service.request("DELETE", f"/v1/rooms/{DEN}")
     lab.settled()
-    assert names(lab.first.seen()) == ["onBeforeRoomCreate", "onAfterRoomCreate", "onBeforeChangeAffiliation", "onAfterChangeAffiliation", "onBeforeMetaInfoSet",
-                                       "onAfterMetaInfoSet", "onClose"]
+    assert names(lab.first.seen()) == ["onBeforeRoomCreate", "onBeforeMetaInfoSet", "onAfterRoomCreate", "onAfterMetaInfoSet", "onBeforeChangeAffiliation",
+                                       "onAfterChangeAffiliation", "onBeforeMetaInfoSet", "onAfterMetaInfoSet", "onClose"]
     assert {e.attributes["room"] for e in lab.first.seen()} == {DEN} and lab.room(DEN) == set()
 
 
