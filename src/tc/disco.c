@@ -8,8 +8,6 @@
 #include "xmpp/caps.h"
 #include "xmpp/rsm.h"
 
-#define NS_DISCO_INFO "http://jabber.org/protocol/disco#info"
-#define NS_DISCO_ITEMS "http://jabber.org/protocol/disco#items"
 #define NODE_NICK "x-roomuser-item"
 enum { ITEMS_MAX = 100 };
 
@@ -204,7 +202,13 @@ void room_info_apply(struct request *r)
 
 static struct str occupant_at(const void *arg, uint64_t i) { return ((struct occupant *const *)arg)[i]->jid.full; }
 
-/* Who is in the room is told to those who are. */
+/* XEP-0045, 6.5: who is in a room is public where anybody finds the room and may enter it; of the others only those who are in it are told. */
+static bool occupants_public(const struct room *room)
+{
+    const struct room_config *c = &room->config;
+    return room->state == ROOM_OPEN && c->public && !c->members_only && !c->password_protected;
+}
+
 void room_items_apply(struct request *r)
 {
     const struct room *room = r->room;
@@ -213,7 +217,11 @@ void room_items_apply(struct request *r)
     size_t n = 0, it = 0;
     struct str key;
     void *value;
-    while (request_attendee(r) != NULL && map_next(&room->occupants, &it, &key, &value)) all[n++] = value;
+    bool told = request_attendee(r) != NULL || (occupants_public(room) && room_affiliation(room, r->stanza->from.bare) != AFFILIATION_OUTCAST);
+    while (told && map_next(&room->occupants, &it, &key, &value)) {
+        const struct occupant *o = value;
+        if ((room->config.presence_of & 1u << o->role) != 0) all[n++] = o;
+    }
     const char *condition = page_of(r, n, occupant_at, all, &p);
     if (condition != NULL) {
         request_fail(r, condition, r->text);

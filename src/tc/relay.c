@@ -49,8 +49,11 @@ static bool is_self_ping(const struct request *r, const struct attendee *a)
     return r->stanza->type == IQ_GET && stanza_child(r->stanza, "ping", NS_PING) != NULL && str_eq(a->occupant->jid.resource, r->stanza->to.resource);
 }
 
+static bool is_disco(const struct stanza *s) { return stanza_child(s, "query", NS_DISCO_INFO) != NULL || stanza_child(s, "query", NS_DISCO_ITEMS) != NULL; }
+
 const char *relay_check(struct request *r)
 {
+    if (request_attendee(r) == NULL && is_disco(r->stanza)) return say(r, "bad-request", "Only those in this room may ask its occupants."); /* XEP-0045, 6.6 */
     if (request_attendee(r) == NULL) return say(r, "not-acceptable", "You are not in this room.");
     if (occupant_by_nick(r->room, r->stanza->to.resource) == NULL) return say(r, "item-not-found", "Nobody in this room has that nick.");
     return NULL;

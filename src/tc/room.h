@@ -14,6 +14,8 @@
 #define NS_MUC_USER NS_MUC "#user"
 #define NS_MUC_ADMIN NS_MUC "#admin"
 #define NS_MUC_OWNER NS_MUC "#owner"
+#define NS_DISCO_INFO "http://jabber.org/protocol/disco#info"
+#define NS_DISCO_ITEMS "http://jabber.org/protocol/disco#items"
 
 /* ---- XEP-0045, 5 ---- */
 enum affiliation { AFFILIATION_NONE, AFFILIATION_OUTCAST, AFFILIATION_MEMBER, AFFILIATION_ADMIN, AFFILIATION_OWNER, AFFILIATIONS };
