@@ -37,7 +37,7 @@ static void maker_discount(const char *bare)
     free(m);
 }
 
-static void entry_set(struct str bare, const struct room_config *config, unsigned occupants)
+static void entry_set(struct str bare, const struct room_config *config, bool listed, unsigned occupants)
 {
     pthread_mutex_lock(&directory.lock);
     struct entry *e = map_get(&directory.rooms, bare);
@@ -52,15 +52,16 @@ static void entry_set(struct str bare, const struct room_config *config, unsigne
     }
     free(e->name);
     e->name = config->name != NULL ? x_strdup(config->name) : NULL;
-    e->public = config->public;
+    e->public = listed && config->public;
     e->persistent = config->persistent;
     e->occupants = occupants;
     pthread_mutex_unlock(&directory.lock);
 }
 
-void directory_set(const struct room *r) { entry_set(r->jid.bare, &r->config, (unsigned)r->occupants.count); }
+/* XEP-0045, 10.1.3: for others a room that is not configured yet is not there. */
+void directory_set(const struct room *r) { entry_set(r->jid.bare, &r->config, r->state != ROOM_LOCKED, (unsigned)r->occupants.count); }
 
-void directory_add(struct str bare, const struct room_config *config) { entry_set(bare, config, 0); }
+void directory_add(struct str bare, const struct room_config *config) { entry_set(bare, config, true, 0); }
 
 void directory_occupants(struct str bare, unsigned n)
 {
