@@ -71,9 +71,7 @@ void leave_apply(struct request *r)
 {
     struct attendee *a = request_attendee(r);
     if (a == NULL) return;
-    struct notice n = {.gone = true};
-    if (r->room->state == ROOM_LOCKED) n.inner = STR("<destroy/>"); /* 10.1.3: he did not configure it, and it ends with him */
-    leave_room(a, &n, r->stanza, r);
+    leave_room(a, &(struct notice){.gone = true}, r->stanza, r);
 }
 
 /* ---- the end of a temporary room ---- */
