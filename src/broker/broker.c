@@ -269,10 +269,11 @@ static void on_timer(struct wheel_timer *timer)
     holds_settle();
 }
 
-static void count_for_link(struct broker *b, const struct hold_report *r)
+/* What goes wrong with a link's events; returns what was said of it. NULL: it concerns no link. */
+static struct seldom *count_for_link(struct broker *b, const struct hold_report *r)
 {
     bool full = r->news == HOLD_QUEUE_FULL;
-    if (r->link == LINK_ID_NONE || (r->news != HOLD_TIMEOUT && r->news != HOLD_INVALID && r->news != HOLD_OVERRULED && !full)) return;
+    if (r->link == LINK_ID_NONE || (r->news != HOLD_TIMEOUT && r->news != HOLD_INVALID && r->news != HOLD_OVERRULED && !full)) return NULL;
     struct forget_msg *m = x_calloc(1, sizeof *m); /* the alarm is up now, and the link is who knows when it is over */
     m->msg.run = forget_run;
     m->link = r->link;
@@ -285,12 +286,12 @@ static void count_for_link(struct broker *b, const struct hold_report *r)
     }
     b->counts[r->link].timeouts += r->news == HOLD_TIMEOUT;
     b->counts[r->link].invalid += r->news == HOLD_INVALID || r->news == HOLD_OVERRULED;
+    return &b->counts[r->link].said;
 }
 
 static void do_report(void *owner, const struct hold_report *r)
 {
-    hold_report_count(r);
-    count_for_link(owner, r);
+    hold_report_count(r, count_for_link(owner, r), worker_now_ms());
     if (r->news == HOLD_RAISED && r->event != NULL) metric_inc(event_catalogue[r->id].service == SERVICE_JSM ? METRIC_EVENTS_JSM : METRIC_EVENTS_TC);
     if (r->news != HOLD_RAISED && r->verdict == NULL) return;
     void (*trace)(const struct event_trace *) = atomic_load_explicit(&shared.trace, memory_order_acquire);

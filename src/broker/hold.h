@@ -19,6 +19,7 @@ enum hold_news {
 #undef HOLD_NEWS
     HOLD_NEWS_COUNT
 };
+struct seldom;
 struct hold_report {
     enum hold_news news;
     enum event_id id;
@@ -68,8 +69,9 @@ size_t holds_count(const struct holds *h); /* events waiting */
 uint32_t holds_oldest_era(const struct holds *h);
 
 /* What a report counts and alarms, by a table: metrics of src/tables/metrics.def, alarms of alarms.def, one log line where it matters. The subject of an alarm
- * is the link's component, or the profile when no link is concerned. For the owner's report op; thread-safe. */
-void hold_report_count(const struct hold_report *report);
+ * is the link's component, or the profile when no link is concerned. For the owner's report op; thread-safe, but
+ * for `said`, the caller's own: what it says of one link is logged once per kind and minute. NULL: all is logged. */
+void hold_report_count(const struct hold_report *report, struct seldom *said, uint64_t now_ms);
 const char *hold_news_name(enum hold_news news);
 const char *hold_news_text(enum hold_news news);
 

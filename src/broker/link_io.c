@@ -13,6 +13,7 @@
 #include "base/metric.h"
 #include "broker/plan.h"
 #include "broker/protocol.h"
+#include "broker/seldom.h"
 #include "io/worker.h"
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -38,10 +39,7 @@ struct link_io {
     uint64_t trouble_ms; /* when link_io_trouble() was called last */
     uint64_t slow_ms; /* when senders waited last */
     struct intake *intake; /* what is on its way here */
-    struct refused {
-        const char *why; /* the kind: one of the few texts of protocol_read() */
-        uint64_t logged_ms, quiet; /* when it was logged last, and how many were not since */
-    } refused[8];
+    struct seldom said; /* what it did wrong */
     uint64_t since_wall_ms;
     unsigned gauge_state; /* the state's gauge it is counted in */
     int64_t gauge_outstanding, gauge_waiting, gauge_bytes;
@@ -321,12 +319,27 @@ static void on_heard(void *owner)
     if (l->contender != NULL) contend(l);
 }
 
+/* An answer nobody waits for. Late is a matter of time, and the time-out had its alarm; an answer to what was never asked here is a fault of its own. */
+static void tell_unexpected(struct link_io *l, uint64_t number, bool unknown)
+{
+    uint64_t quiet;
+    if (unknown) {
+        alarm_raise(ALARM_INVALID_ANSWER, l->spec.component, "it answered what it was not asked");
+        l->troubled = true;
+        l->trouble_ms = worker_now_ms();
+    }
+    if (!seldom_say(&l->said, unknown ? "unknown" : "late", worker_now_ms(), &quiet)) return;
+    log_at(unknown ? LOG_LEVEL_WARN : LOG_LEVEL_INFO, "broker", "Component %s answered event %llu, %s (%llu more like it since the last line of this kind)", l->spec.component,
+           (unsigned long long)number, unknown ? "which it was not sent on this connection" : "too late or for the second time", (unsigned long long)quiet);
+}
+
 static void on_answer(struct link_io *l, uint64_t number, struct event_answer *a)
 {
     static const enum metric_id kinds[] = {METRIC_ANSWERS_PASS, METRIC_ANSWERS_PASS_STANZA, METRIC_ANSWERS_HANDLE, METRIC_ANSWERS_ERROR, METRIC_ANSWERS_INVALID};
     struct event_request request;
-    uint64_t stamp;
+    uint64_t stamp, unknown = link_stats(l->link)->unknown;
     if (!link_answer(l->link, number, &request, &stamp, worker_now_ms())) {
+        tell_unexpected(l, number, link_stats(l->link)->unknown != unknown);
         event_answer_clear(a);
         return;
     }
@@ -339,20 +352,12 @@ static void on_answer(struct link_io *l, uint64_t number, struct event_answer *a
     event_request_clear(&request);
 }
 
-/* Once per kind and minute: a compliance server that is wrong is wrong often. */
 static void tell_refused(struct link_io *l, struct str name, const char *why)
 {
-    unsigned at = 0;
-    while (at + 1 < sizeof l->refused / sizeof l->refused[0] && l->refused[at].why != NULL && strcmp(l->refused[at].why, why) != 0) at++;
-    struct refused *r = &l->refused[at];
-    uint64_t now = worker_now_ms();
-    if (r->why != NULL && now - r->logged_ms < CALM_MS) {
-        r->quiet++;
-        return;
-    }
+    uint64_t quiet;
+    if (!seldom_say(&l->said, why, worker_now_ms(), &quiet)) return;
     log_warn("broker", "Component %s sent what it may not: <" STR_FMT "/>, %s (%llu more like it since the last line of this kind)", l->spec.component, STR_ARG(name), why,
-             (unsigned long long)r->quiet);
-    *r = (struct refused){.why = why, .logged_ms = now};
+             (unsigned long long)quiet);
 }
 
 static void on_element(void *owner, const struct xml_element *e)

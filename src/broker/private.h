@@ -3,6 +3,7 @@
 #define SIGNET_BROKER_PRIVATE_H
 #include "base/err.h"
 #include "broker/links.h"
+#include "broker/seldom.h"
 
 /* broker.c, on a worker */
 const struct link_spec *broker_accept_spec(struct str component, uint32_t *worker); /* NULL: no such component of direction accept; worker: where its link lives */
@@ -10,6 +11,7 @@ void broker_accept(struct component *take); /* a verified stream, on its link's 
 const struct component_limits *broker_component_limits(void);
 struct link_counts {
     uint64_t timeouts, invalid;
+    struct seldom said; /* of both, in the log */
 };
 void broker_each_link(void (*fn)(void *arg, uint32_t id, const struct link_io *l), void *arg); /* those that live on this worker */
 struct link_counts broker_counts(uint32_t link); /* what this worker's holds met with */

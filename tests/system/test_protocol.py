@@ -741,3 +741,24 @@ def test_what_a_link_may_not_send_is_logged_once_per_kind_and_minute(world):
         link.send(f"<presence from='{COMPONENT}' to='juliet@example.com'/>")
     wait_until("all of them counted", lambda: world.service.metric("link_refused_total") == refused + 20)
     assert log.read_text().count("sent what it may not: <presence/>") - before <= 1
+
+
+def test_wrong_answers_are_logged_once_per_kind_and_minute(world):
+    """Those that nobody waits for any more, those to what was never asked, and those that are not allowed: counted each, said once, and the service goes on."""
+    came = happen(world, AWAITED, message)
+    log, counted = world.service.options["log.target"], lambda kind: world.service.metric("link_answers_total", kind=kind)
+    kinds = {"late": "too late or for the second time", "unknown": "not sent on this connection", "invalid": "answered with what is not allowed"}
+    lines = lambda kind: [line for line in log.read_text().splitlines() if kinds[kind] in line and " debug " not in line]
+    before = {kind: (counted(kind), len(lines(kind))) for kind in kinds}
+    never = ET.Element("iq", id="e7ffffffff")
+    for _ in range(21):
+        world.link.answer(came)
+        world.link.answer(never)
+    for number in range(10):
+        world.romeo.message("juliet@example.com", f"number {number}")
+        world.link.answer(world.link.event("es_OUT"), "<allow xmlns='urn:signet:event-broker:0'/>")
+        assert condition(world.romeo.next(C + "message")) == "internal-server-error"
+    for kind, wrong in (("late", 20), ("unknown", 21), ("invalid", 10)):
+        wait_until(f"all that are {kind} counted", lambda: counted(kind) == before[kind][0] + wrong)
+        assert lines(kind) != [] and len(lines(kind)) - before[kind][1] <= 1, kind
+    assert is_active_alarm(world, "compliance-invalid-answer")

@@ -39,7 +39,7 @@ static void on_report(void *o, const struct hold_report *r)
     (void)o;
     f.news[r->news]++;
     if (r->verdict != NULL) snprintf(f.last_verdict, sizeof(f.last_verdict), "%s", r->verdict);
-    hold_report_count(r);
+    hold_report_count(r, NULL, 0);
 }
 static const struct hold_ops ops = {now_us, on_send, on_forget, on_wake, on_report, NULL};
 
