@@ -95,6 +95,7 @@ static void write_invitation(struct buf *b, struct request *r, const struct xml_
     }
     buf_adds(b, "</x><x xmlns='" NS_CONFERENCE "'");
     xml_add_attr(b, "jid", r->room->jid.bare);
+    if (c->password_protected && c->password != NULL) xml_add_attr(b, "password", str_of(c->password));
     if (reason != NULL) xml_add_attr(b, "reason", xml_node_text(r->arena, reason));
     buf_adds(b, "/>");
 }
@@ -106,7 +107,8 @@ static void send_invitation(struct request *r, const struct xml_node *one)
     struct buf b = {0};
     if (jid_parse(r->arena, xml_node_attr(one, "to"), &to, &err) != 0) return; /* the check has read it */
     write_invitation(&b, r, one);
-    struct stanza *out = stanza_make(STANZA_MESSAGE, MESSAGE_NORMAL, &r->room->jid, &to, r->stanza->id, buf_str(&b));
+    struct str id = r->self_made ? r->stanza->id : relay_invitation(r, &to);
+    struct stanza *out = stanza_make(STANZA_MESSAGE, MESSAGE_NORMAL, &r->room->jid, &to, id, buf_str(&b));
     buf_free(&b);
     router_route_for(out, r->parcel, 0);
     room_raise_after(r->room, EVENT_onAfterInvite, r->stanza);

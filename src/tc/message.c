@@ -115,6 +115,7 @@ const char *error_check(struct request *r)
 void error_apply(struct request *r)
 {
     struct attendee *a = request_attendee(r);
+    if (r->stanza->kind == STANZA_MESSAGE && relay_invitation_failed(r)) return;
     if (a == NULL) return;
     const struct occupant *to = r->stanza->kind == STANZA_MESSAGE ? occupant_by_nick(r->room, r->stanza->to.resource) : NULL;
     if (to != NULL) {

@@ -15,7 +15,7 @@ struct relay { /* a request that waits for its answer; the oldest first in room-
     uint64_t number, since_ms;
     struct jid asker; /* full real JID */
     struct jid asked; /* full real JID, or bare for what an account answers */
-    struct jid nick; /* room@service/nick it was sent to */
+    struct jid nick; /* room@service/nick it was sent to; of an invitation the room */
     struct str id; /* as the asker gave it */
 };
 
@@ -44,6 +44,28 @@ static void drop_old(struct room *room)
 }
 
 /* ---- there ---- */
+static struct str relay_id(struct arena *a, const struct relay *w) { return str_of(arena_printf(a, "relay-%llu", (unsigned long long)w->number)); }
+
+static struct relay *relay_new(struct request *r, const struct jid *asked, const struct jid *under)
+{
+    struct room *room = r->room;
+    drop_old(room);
+    struct relay *w = x_calloc(1, sizeof(*w));
+    w->arena = arena_new(256);
+    w->number = ++room->last_relay;
+    w->since_ms = clock_ms();
+    w->asker = jid_copy(w->arena, &r->stanza->from);
+    w->asked = jid_copy(w->arena, asked);
+    w->nick = jid_copy(w->arena, under);
+    w->id = arena_str(w->arena, r->stanza->id);
+    list_push_back(&room->relays, &w->node);
+    room->n_relays++;
+    return w;
+}
+
+/* An invitation goes the same way: the error that may come back is for who invited (XEP-0045, 7.8.2). */
+struct str relay_invitation(struct request *r, const struct jid *invited) { return relay_id(r->arena, relay_new(r, invited, &r->room->jid)); }
+
 static bool is_self_ping(const struct request *r, const struct attendee *a)
 {
     return r->stanza->type == IQ_GET && stanza_child(r->stanza, "ping", NS_PING) != NULL && str_eq(a->occupant->jid.resource, r->stanza->to.resource);
@@ -68,19 +90,9 @@ void relay_apply(struct request *r)
         send_reply(r, stanza_result(r->stanza, STR("")));
         return;
     }
-    drop_old(room);
-    struct relay *w = x_calloc(1, sizeof(*w));
-    w->arena = arena_new(256);
-    w->number = ++room->last_relay;
-    w->since_ms = clock_ms();
-    w->asker = jid_copy(w->arena, &a->full);
     bool vcard = stanza_child(r->stanza, "vCard", NS_VCARD) != NULL; /* XEP-0045, 7.x: the account's, not the client's */
-    w->asked = vcard ? jid_copy(w->arena, &o->user) : jid_copy(w->arena, &o->shown->full);
-    w->nick = jid_copy(w->arena, &o->jid);
-    w->id = arena_str(w->arena, r->stanza->id);
-    list_push_back(&room->relays, &w->node);
-    room->n_relays++;
-    struct str id = str_of(arena_printf(r->arena, "relay-%llu", (unsigned long long)w->number));
+    struct relay *w = relay_new(r, vcard ? &o->user : &o->shown->full, &o->jid);
+    struct str id = relay_id(r->arena, w);
     struct stanza_change change = {.from = &a->occupant->jid, .to = &w->asked, .id = &id};
     router_route_for(stanza_with(r->stanza, &change), r->parcel, vcard ? 0 : PARCEL_ROOM);
 }
@@ -92,7 +104,7 @@ static struct relay *relay_find(const struct request *r)
     LIST_EACH(node, &r->room->relays)
     {
         struct relay *w = CONTAINER_OF(node, struct relay, node);
-        if (!str_is(s->id, arena_printf(r->arena, "relay-%llu", (unsigned long long)w->number))) continue;
+        if (!str_eq(s->id, relay_id(r->arena, w))) continue;
         return jid_bare_eq(&s->from, &w->asked) ? w : NULL;
     }
     return NULL;
@@ -106,4 +118,20 @@ void relay_answer_apply(struct request *r)
     struct stanza_change change = {.from = &w->nick, .to = &w->asker, .id = &w->id};
     router_route_for(stanza_with(r->stanza, &change), r->parcel, PARCEL_ROOM | (r->parcel->flags & PARCEL_NO_EVENTS));
     relay_free(r->room, w);
+}
+
+bool relay_invitation_failed(struct request *r)
+{
+    static const char *const conditions[] = {"item-not-found", "service-unavailable", "gone", "jid-malformed", "remote-server-not-found"};
+    struct relay *w = jid_is_full(&r->stanza->to) ? NULL : relay_find(r);
+    if (w == NULL) return false;
+    const char *came = stanza_error_condition(r->stanza), *condition = came;
+    for (unsigned i = 0; i < sizeof(conditions) / sizeof(conditions[0]); i++)
+        if (strcmp(came, conditions[i]) == 0) condition = "item-not-found"; /* servers do not say whether there is such an account */
+    struct stanza *invitation = stanza_make(STANZA_MESSAGE, MESSAGE_NORMAL, &w->asker, &w->nick, w->id, STR(""));
+    struct stanza *error = stanza_error(invitation, condition, NULL, arena_printf(r->arena, "The invitation does not reach '%s'.", w->asked.full.p));
+    stanza_unref(invitation);
+    if (error != NULL) router_route_for(error, r->parcel, PARCEL_ROOM | (r->parcel->flags & PARCEL_NO_EVENTS));
+    relay_free(r->room, w);
+    return true;
 }

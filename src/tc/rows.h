@@ -53,6 +53,8 @@ void unique_apply(struct request *r);
 const char *relay_check(struct request *r);
 void relay_apply(struct request *r);
 void relay_answer_apply(struct request *r);
+struct str relay_invitation(struct request *r, const struct jid *invited); /* the id it is to have */
+bool relay_invitation_failed(struct request *r); /* an error that came: was it of an invitation? Then who invited is told */
 /* invite.c */
 const char *invite_check(struct request *r);
 void invite_apply(struct request *r);
