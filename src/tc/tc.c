@@ -93,6 +93,7 @@ static void close_room(struct room *r)
         occupant_leave_room(value, &n, NULL);
         it = 0;
     }
+    room_linger(r, false);
     room_release(r);
 }
 
@@ -108,7 +109,7 @@ static void close_on_worker(uint32_t worker, void *arg)
     void *value;
     while (map_next(&tc->rooms, &it, &key, &value)) {
         struct room *r = value;
-        if (!room_exists(r) || r->occupants.count == 0) continue;
+        if (!room_exists(r) || (r->occupants.count == 0 && !r->lingers)) continue;
         close_room(r);
         it = 0;
     }
