@@ -76,6 +76,7 @@ static void answer_refused(struct request *r)
     struct stanza *answer = verdict_substitute(&r->verdict, s);
     if (answer == NULL) answer = verdict_reply(&r->verdict, s);
     if (answer == NULL && s->type == PRESENCE_AVAILABLE) answer = stanza_error(s, "not-allowed", NULL, "This was not allowed by policy.");
+    answer = send_as_room(r, answer);
     if (r->self_made)
         send_reply(r, answer);
     else if (answer != NULL)

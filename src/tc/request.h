@@ -100,6 +100,8 @@ void room_raise_after(const struct room *room, enum event_id event, const struct
 
 /* ---- send.c ---- */
 void send_reply(struct request *r, struct stanza *take); /* to the sender; NULL: nothing */
+/* The error of a presence that wanted to enter has the element by which clients tell what it is about (XEP-0045, 7.2); another stanza is as it was. */
+struct stanza *send_as_room(const struct request *r, struct stanza *take);
 void send_error(struct request *r, const char *condition, const char *type, const char *text);
 void send_to(const struct attendee *a, struct stanza *take, const struct request *cause); /* one session; `to` is set here */
 /* What one occupant has for a session of another: like all that is live, it waits behind the history. flags: of its parcel, beside PARCEL_ROOM. */

@@ -28,12 +28,21 @@ static struct stanza *with_offending(const struct request *r, struct stanza *tak
     return error;
 }
 
+struct stanza *send_as_room(const struct request *r, struct stanza *take)
+{
+    bool enters = r->stanza->kind == STANZA_PRESENCE && stanza_child(r->stanza, "x", NS_MUC) != NULL;
+    if (take == NULL || !enters || take->kind != STANZA_PRESENCE || take->type != PRESENCE_ERROR || stanza_child(take, "x", NS_MUC) != NULL) return take;
+    struct stanza *marked = stanza_with_child(take, NULL, "x", NS_MUC, STR("<x xmlns='" NS_MUC "'/>"));
+    stanza_unref(take);
+    return marked;
+}
+
 void send_error(struct request *r, const char *condition, const char *type, const char *text)
 {
     if (r->parcel->flags & (PARCEL_COPY | PARCEL_NO_EVENTS)) return;
     struct stanza *error = stanza_error_with(r->stanza, condition, type, text, r->own_condition, r->own_ns);
     if (error != NULL && r->offending.n > 0) error = with_offending(r, error);
-    send_reply(r, error);
+    send_reply(r, send_as_room(r, error));
 }
 
 /* ---- behind the history ---- */

@@ -171,3 +171,18 @@ def test_roster(services, closing, kind):
     program.wait_for("roster romeo@example.com both")
     romeo.message("juliet@example.com/r", "end")
     assert program.wait() == 0
+
+
+def test_rooms(services, closing):
+    """XEP-0045, 0249, 0359, 0410, 0421 as slixmpp's plugins speak them; the recorder has what was said. (Its plugin of XEP-0425 speaks an older version.)"""
+    service = services()
+    service.user("crone1", "wiccarocks")
+    recorder = closing(Recorder(service)).assign()
+    program = closing(Program(PYTHON, SOURCE / "tests/system/slix_room.py", "127.0.0.1", service.port, "coven@conference.example.com", "crone1@example.com/desktop",
+                              "wiccarocks@example.com/laptop", env={"PASSWORD": PASSWORD}))
+    assert program.wait(60) == 0, program.lines
+    assert [line for line in program.lines if line.startswith("ok ")] == [f"ok {what}" for what in (
+        "made and configured", "invited directly", "invited and declined", "joined", "spoken", "moderated", "ended")]
+    kept = [e["event"] for e in recorder.search(text="Thrice and once") if e["body"] == "Thrice and once ☃"]
+    assert sorted(kept) == ["es_IN", "es_IN", "es_IN", "es_OUT", "onBeforeSend"] # to both, and to the one who came again
+    assert service.get("/v1/rooms")["rooms"] == []
