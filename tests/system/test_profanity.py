@@ -154,3 +154,33 @@ def test_cut(stage, closing):
     juliet.next_message(body="here again")
     assert terminal.screen().count("while away") == 1
     assert service.metric("sessions_resumed_total") == 1
+
+
+def test_room(stage, closing):
+    """XEP-0045: enters a room, reads what was said before and the subject, speaks, is kicked; makes one and configures it."""
+    service, recorder, _, terminal = stage
+    juliet = closing(Client(service, "juliet"))
+    service.request("POST", "/v1/rooms", {"room": "orchard@conference.example.com", "owner": "juliet@example.com"})
+    juliet.send("<presence to='orchard@conference.example.com/Juliet'><x xmlns='http://jabber.org/protocol/muc'/></presence>")
+    juliet.send("<message type='groupchat' to='orchard@conference.example.com'><subject>The balcony</subject></message>")
+    juliet.message("orchard@conference.example.com", "before you came", kind="groupchat")
+    juliet.next_message(body="before you came")
+    terminal.type("/join orchard@conference.example.com nick Romeo")
+    terminal.shows("before you came")
+    terminal.shows("The balcony")
+    terminal.type("But soft! ☃")
+    assert juliet.next_message(body="But soft! ☃").get("from") == "orchard@conference.example.com/Romeo"
+    terminal.shows("Romeo: But soft! ☃")
+    juliet.message("orchard@conference.example.com", "What man art thou?", kind="groupchat")
+    terminal.shows("What man art thou?")
+    answer = juliet.iq("set", "<query xmlns='http://jabber.org/protocol/muc#admin'><item nick='Romeo' role='none'><reason>Go hence</reason></item></query>",
+                       to="orchard@conference.example.com")
+    assert answer.get("type") == "result"
+    terminal.shows("(?i)kicked.*Go hence")
+    terminal.type("/join cell@conference.example.com nick Romeo")
+    terminal.shows("(?i)room is not configured|requires configuration|locked")
+    terminal.type("/room accept")
+    wait_until("the room", lambda: [r["room"] for r in service.get("/v1/rooms")["rooms"]] == ["cell@conference.example.com", "orchard@conference.example.com"]
+               and service.get("/v1/rooms/cell%40conference.example.com")["state"] == "open")
+    kept = [e["event"] for e in recorder.search(text="soft") if e["body"] == "But soft! ☃"]
+    assert sorted(kept) == ["es_IN", "es_IN", "es_OUT", "onBeforeSend"]
