@@ -1,5 +1,5 @@
-/* Chat rooms in the admin API. Reading visits the room on its worker; changing it is an order that goes through the room, with the events of an owner's
- * request, so that compliance servers see what an administrator does. */
+/* Chat rooms in the admin API. Reading visits the room on its worker; changing it is an order that goes through the room, with the events of an
+ * owner's request, so that compliance servers see what an administrator does. */
 #include "admin/private.h"
 #include "router/route.h"
 #include "tc/config.h"
@@ -28,8 +28,9 @@ static int room_list(struct request *rq, struct err *err)
         if (!router_domain_of_rooms(str_of(domain)) || (wanted != NULL && strcmp(wanted, domain) != 0)) continue;
         size_t n = directory_list(rq->arena, str_of(domain), false, &rooms);
         for (size_t i = 0; i < n; i++)
-            json_array_append_new(list, json_pack("{s:o, s:o, s:i, s:b, s:b}", "room", text_of(rooms[i].room), "name", text_of(rooms[i].name), "occupants",
-                                                  (int)rooms[i].occupants, "public", rooms[i].public, "persistent", rooms[i].persistent));
+            json_array_append_new(list,
+                                  json_pack("{s:o, s:o, s:i, s:b, s:b}", "room", text_of(rooms[i].room), "name", text_of(rooms[i].name), "occupants",
+                                            (int)rooms[i].occupants, "public", rooms[i].public, "persistent", rooms[i].persistent));
     }
     rq->out = json_pack("{s:o}", "rooms", list);
     return 0;
@@ -54,8 +55,9 @@ static void show(void *arg, const struct room *r)
     for (unsigned i = 0; i < config_n_fields; i++)
         if (config_field(i)->type != FIELD_TEXT_PRIVATE) json_object_set_new(config, config_short_name(i), value_json(config_field(i), &values[i]));
     json_object_set_new(config, "password_set", json_boolean(r->config.password != NULL));
-    rq->out = json_pack("{s:o, s:s, s:i, s:i, s:i, s:o}", "room", text_of(r->jid.full), "state", r->state == ROOM_LOCKED ? "locked" : "open", "occupants",
-                        (int)room_occupants(r), "affiliations", (int)r->affiliated.count, "history", (int)r->n_history, "config", config);
+    rq->out =
+        json_pack("{s:o, s:s, s:i, s:i, s:i, s:o}", "room", text_of(r->jid.full), "state", r->state == ROOM_LOCKED ? "locked" : "open", "occupants",
+                  (int)room_occupants(r), "affiliations", (int)r->affiliated.count, "history", (int)r->n_history, "config", config);
     json_stamp(rq->out, "created", r->created_wall_ms);
 }
 
@@ -77,8 +79,9 @@ static void occupants(void *arg, const struct room *r)
         const struct occupant *o = value;
         json_t *sessions = json_array();
         LIST_EACH(node, &o->attendees) json_array_append_new(sessions, text_of(CONTAINER_OF(node, struct attendee, node)->full.full));
-        json_array_append_new(list, json_pack("{s:o, s:o, s:s, s:s, s:o}", "nick", text_of(o->jid.resource), "user", text_of(o->user.full), "role", role_name(o->role),
-                                              "affiliation", affiliation_name(room_affiliation(r, o->user.bare)), "sessions", sessions));
+        json_array_append_new(list, json_pack("{s:o, s:o, s:s, s:s, s:o}", "nick", text_of(o->jid.resource), "user", text_of(o->user.full), "role",
+                                              role_name(o->role), "affiliation", affiliation_name(room_affiliation(r, o->user.bare)), "sessions",
+                                              sessions));
     }
     rq->out = json_pack("{s:o}", "occupants", list);
 }
@@ -158,7 +161,8 @@ static int add_json(struct buf *b, const struct form_field *field, const json_t 
         add_text(b, field, json_string_value(value));
     } else if (json_is_array(value)) {
         json_array_foreach (value, i, one) {
-            if (!json_is_string(one) || !xml_text_ok(str_of(json_string_value(one)))) return err_set(err, ERR_INVALID, "\"%s\" is a list of texts", field->var);
+            if (!json_is_string(one) || !xml_text_ok(str_of(json_string_value(one))))
+                return err_set(err, ERR_INVALID, "\"%s\" is a list of texts", field->var);
             add_value(b, str_of(json_string_value(one)));
         }
     } else {
@@ -222,7 +226,8 @@ static int room_configure(struct request *rq, struct err *err)
     struct buf b = {0};
     const json_t *config = json_object_get(rq->body, "config");
     if (room_of_path(rq, &room, err) != 0) return -1;
-    int rc = config != NULL ? write_form(&b, config, NULL, err) : err_set(err, ERR_INVALID, "\"config\" is missing: an object, as {\"membersonly\": true}");
+    int rc = config != NULL ? write_form(&b, config, NULL, err)
+                            : err_set(err, ERR_INVALID, "\"config\" is missing: an object, as {\"membersonly\": true}");
     if (rc == 0) rc = room_order(ORDER_CONFIGURE, &room, buf_str(&b), err);
     wipe(&b);
     return rc;

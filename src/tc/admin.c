@@ -20,7 +20,8 @@ static const char *read_list(struct request *r, struct list_wish *wish)
 {
     const struct xml_node *query = query_of(r);
     const struct xml_node *item = query != NULL ? xml_node_child(query, "item", NS_MUC_ADMIN) : NULL;
-    struct str role = item != NULL ? xml_node_attr(item, "role") : STR_NONE, affiliation = item != NULL ? xml_node_attr(item, "affiliation") : STR_NONE;
+    struct str role = item != NULL ? xml_node_attr(item, "role") : STR_NONE,
+               affiliation = item != NULL ? xml_node_attr(item, "affiliation") : STR_NONE;
     wish->by_role = role.p != NULL;
     int value = wish->by_role ? role_by_name(role) : affiliation.p != NULL ? affiliation_by_name(affiliation) : -1;
     if (value <= 0) return say(r, "bad-request", "Ask for a list by an item with a role or an affiliation.");
@@ -39,7 +40,8 @@ static bool may_see(const struct request *r, const struct list_wish *wish)
     switch (wish->affiliation) {
     case AFFILIATION_OUTCAST: return his >= AFFILIATION_ADMIN;
     case AFFILIATION_MEMBER: /* 9.5: for those in the room where nobody else is let in */
-        return his >= AFFILIATION_ADMIN || (in != NULL && r->room->config.members_only && (r->room->config.member_list & 1u << in->occupant->role) != 0);
+        return his >= AFFILIATION_ADMIN ||
+               (in != NULL && r->room->config.members_only && (r->room->config.member_list & 1u << in->occupant->role) != 0);
     default: /* owners and administrators, for owners (10.5, 10.8): but where everybody may know who is who, members may know that too */
         return his >= AFFILIATION_MEMBER && r->room->config.members_only && r->room->config.whois == WHOIS_ANYONE;
     }

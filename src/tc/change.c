@@ -131,7 +131,8 @@ static const char *may_change_role(struct request *r, const struct change *c, st
     if (lowers && his > who.affiliation) return say(r, "not-allowed", "You may not take anything from somebody of a higher affiliation.");
     if (lowers && c->role != ROLE_NONE && his >= AFFILIATION_ADMIN) return say(r, "not-allowed", "Administrators and owners are moderators.");
     bool moderators = c->role == ROLE_MODERATOR || (o->role == ROLE_MODERATOR && c->role != ROLE_NONE);
-    if (moderators && who.affiliation < AFFILIATION_ADMIN) return say(r, "forbidden", "Only administrators and owners make moderators, and revoke that.");
+    if (moderators && who.affiliation < AFFILIATION_ADMIN)
+        return say(r, "forbidden", "Only administrators and owners make moderators, and revoke that.");
     return NULL;
 }
 
@@ -168,7 +169,8 @@ static const char *may_change_affiliation(struct request *r, struct change *c, s
     if (c->affiliation >= AFFILIATION_ADMIN) return say(r, "forbidden", "Only owners make administrators and owners.");
     if (c->before < AFFILIATION_ADMIN) return NULL;
     /* XEP-0045, 9.1 and 10.5, 10.8: to ban them is not allowed, to change the lists of them is forbidden. */
-    return say(r, c->affiliation == AFFILIATION_OUTCAST ? "not-allowed" : "forbidden", "Only owners change the affiliation of administrators and owners.");
+    return say(r, c->affiliation == AFFILIATION_OUTCAST ? "not-allowed" : "forbidden",
+               "Only owners change the affiliation of administrators and owners.");
 }
 
 static void needs_of(struct request *r, unsigned part)
@@ -205,7 +207,8 @@ const char *parts_check(struct request *r)
         if (condition == NULL) condition = p->change.by_role ? may_change_role(r, &p->change, who) : may_change_affiliation(r, &p->change, who);
         if (condition != NULL && stanza_child(r->stanza, "query", NS_MUC_ADMIN) != NULL) r->offending = p->stanza->inner; /* XEP-0045, 8.4 */
     }
-    if (condition == NULL && adds_too_many(r)) condition = say_limit(r, "resource-constraint", METRIC_ROOM_LIMIT_PEOPLE, "The lists of this room are full.");
+    if (condition == NULL && adds_too_many(r))
+        condition = say_limit(r, "resource-constraint", METRIC_ROOM_LIMIT_PEOPLE, "The lists of this room are full.");
     if (condition == NULL && owners_of(r->room) > 0 && owners_after(r) == 0) condition = say(r, "conflict", "A room has at least one owner.");
     for (unsigned i = 0; i < r->n_parts && condition == NULL; i++)
         if (r->parts[i].wanted) needs_of(r, i);
@@ -313,10 +316,12 @@ static bool concerns(const struct change *c, const struct occupant *o)
     if (c->jid.local.p != NULL) return false;
     const struct affiliated *own = room_affiliated(o->room, o->user.bare);
     if (own != NULL && own->affiliation != AFFILIATION_NONE) return false;
-    return str_eq(o->user.domain, c->jid.domain) || (c->affiliation == AFFILIATION_OUTCAST && room_affiliation(o->room, o->user.bare) == AFFILIATION_OUTCAST);
+    return str_eq(o->user.domain, c->jid.domain) ||
+           (c->affiliation == AFFILIATION_OUTCAST && room_affiliation(o->room, o->user.bare) == AFFILIATION_OUTCAST);
 }
 
-/* XEP-0045, 15.6.2, status 101: he learns what has become of what he was here. Strangers hear nothing: a room is no means to write to anybody one likes. */
+/* XEP-0045, 15.6.2, status 101: he learns what has become of what he was here. Strangers hear nothing: a room is no means to write to anybody one
+ * likes. */
 static void tell_himself(struct request *r, const struct change *c)
 {
     if (c->before < AFFILIATION_MEMBER || c->affiliation == c->before || c->jid.local.p == NULL) return;
@@ -338,7 +343,8 @@ static void invite_member(struct request *r, const struct change *c)
     buf_adds(&b, "<x xmlns='" NS_MUC_USER "'><invite");
     xml_add_attr(&b, "to", c->jid.bare);
     buf_adds(&b, "/></x>");
-    request_by_service(&invite_row, stanza_make(STANZA_MESSAGE, MESSAGE_NORMAL, &r->stanza->from, &r->room->jid, r->stanza->id, buf_str(&b)), NULL, NULL);
+    request_by_service(&invite_row, stanza_make(STANZA_MESSAGE, MESSAGE_NORMAL, &r->stanza->from, &r->room->jid, r->stanza->id, buf_str(&b)), NULL,
+                       NULL);
     buf_free(&b);
 }
 

@@ -1,5 +1,5 @@
-/* Changes of people's standing in a room: the role of a nick, the affiliation of an address. A request may have several; each is a part, an iq of its own
- * with one <item/>, as its event shows it and as an answer may have changed it. All are checked before the first is done (XEP-0045, 9). */
+/* Changes of people's standing in a room: the role of a nick, the affiliation of an address. A request may have several; each is a part, an iq of its
+ * own with one <item/>, as its event shows it and as an answer may have changed it. All are checked before the first is done (XEP-0045, 9). */
 #ifndef SIGNET_TC_CHANGE_H
 #define SIGNET_TC_CHANGE_H
 #include "tc/presence.h"

@@ -1,5 +1,5 @@
-/* The configuration form. One table has the fields; reading and writing each go through the same switch-like list, so a field is added with a row and its
- * two cases. */
+/* The configuration form. One table has the fields; reading and writing each go through the same switch-like list, so a field is added with a row and
+ * its two cases. */
 #include "tc/config.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,8 +15,10 @@ enum { NAME_BYTES = 256, TEXT_BYTES = 4096, PEOPLE_MAX = 1000 };
 
 static const struct form_option whois_options[] = {{"Moderators", "moderators"}, {"Anyone", "anyone"}, {"Nobody", "none"}, {NULL, NULL}};
 static const char *const whois_values[] = {[WHOIS_MODERATORS] = "moderators", [WHOIS_ANYONE] = "anyone", [WHOIS_NOBODY] = "none"};
-static const struct form_option pm_options[] = {{"Anyone", "anyone"}, {"Those with voice", "participants"}, {"Moderators", "moderators"}, {"Nobody", "none"}, {NULL, NULL}};
-static const struct form_option role_options[] = {{"Moderators", "moderator"}, {"Participants", "participant"}, {"Visitors", "visitor"}, {NULL, NULL}};
+static const struct form_option pm_options[] = {
+    {"Anyone", "anyone"}, {"Those with voice", "participants"}, {"Moderators", "moderators"}, {"Nobody", "none"}, {NULL, NULL}};
+static const struct form_option role_options[] = {
+    {"Moderators", "moderator"}, {"Participants", "participant"}, {"Visitors", "visitor"}, {NULL, NULL}};
 static const unsigned most_proposed[] = {10, 20, 50, 100, 200, 500, 1000};
 enum { MOST_PROPOSED = sizeof(most_proposed) / sizeof(most_proposed[0]) };
 static const struct form_option *const options_of[CONFIG_FIELDS] = {

@@ -114,7 +114,10 @@ unsigned directory_made_by(struct str bare)
     return n;
 }
 
-static int by_room(const void *a, const void *b) { return str_cmp(((const struct directory_entry *)a)->room, ((const struct directory_entry *)b)->room); }
+static int by_room(const void *a, const void *b)
+{
+    return str_cmp(((const struct directory_entry *)a)->room, ((const struct directory_entry *)b)->room);
+}
 
 static bool of_domain(struct str bare, struct str domain)
 {

@@ -1,4 +1,5 @@
-/* Which rooms there are, on all workers: what service discovery and signetctl list, and whether a room must be looked for in the store. Any thread. */
+/* Which rooms there are, on all workers: what service discovery and signetctl list, and whether a room must be looked for in the store. Any thread.
+ */
 #ifndef SIGNET_TC_DIRECTORY_H
 #define SIGNET_TC_DIRECTORY_H
 #include "base/arena.h"

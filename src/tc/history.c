@@ -1,5 +1,5 @@
-/* A room's history: the last messages, for those who come (XEP-0045, 7.2.13 to 7.2.15), and after it the subject (7.2.16). onHistory is asked before; what
- * the room sends meanwhile to that session waits behind. */
+/* A room's history: the last messages, for those who come (XEP-0045, 7.2.13 to 7.2.15), and after it the subject (7.2.16). onHistory is asked before;
+ * what the room sends meanwhile to that session waits behind. */
 #include "tc/presence.h"
 #include "tc/rows.h"
 #include "xmpp/delay.h"
@@ -51,7 +51,9 @@ static const struct list *first_wanted(const struct room *r, const struct histor
         const struct past *p = CONTAINER_OF(node, struct past, node);
         chars += (int64_t)stanza_size(p->stanza);
         n++;
-        if (p->wall_ms < wish->since_wall_ms || (wish->max_stanzas >= 0 && n > wish->max_stanzas) || (wish->max_chars >= 0 && chars > wish->max_chars)) break;
+        if (p->wall_ms < wish->since_wall_ms || (wish->max_stanzas >= 0 && n > wish->max_stanzas) ||
+            (wish->max_chars >= 0 && chars > wish->max_chars))
+            break;
     }
     return node->next;
 }

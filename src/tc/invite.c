@@ -39,7 +39,8 @@ static const char *check_invites(struct request *r, const struct invite *i)
         struct jid to;
         struct err err;
         if (n == INVITED_MAX) return say(r, "policy-violation", "These are too many invitations for one message.");
-        if (jid_parse(r->arena, xml_node_attr(one, "to"), &to, &err) != 0) return say(r, "jid-malformed", "An invitation names in 'to' who is invited.");
+        if (jid_parse(r->arena, xml_node_attr(one, "to"), &to, &err) != 0)
+            return say(r, "jid-malformed", "An invitation names in 'to' who is invited.");
         request_needs(r, EVENT_onBeforeInvite, n++);
     }
     return condition;
@@ -155,7 +156,8 @@ static void no_members(struct request *r)
     for (unsigned m = 0; m < i->n_members; m++) room_set_affiliation(r->room, &i->members[m], AFFILIATION_NONE, STR_NONE);
 }
 
-const struct request_row invite_row = {.name = "invite", .kind = STANZA_MESSAGE, .check = invite_check, .apply = invite_apply, .what = "a new member is invited"};
+const struct request_row invite_row = {
+    .name = "invite", .kind = STANZA_MESSAGE, .check = invite_check, .apply = invite_apply, .what = "a new member is invited"};
 
 void invite_apply(struct request *r)
 {

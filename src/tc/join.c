@@ -85,7 +85,8 @@ static const char *nick_free(struct request *r, struct str nick)
     void *value;
     while (map_next(&r->room->affiliated, &it, &key, &value)) {
         const struct affiliated *a = value;
-        if (a->nick != NULL && str_is(nick, a->nick) && !str_eq(key, from->bare)) return say(r, "conflict", "That nick is registered to somebody else.");
+        if (a->nick != NULL && str_is(nick, a->nick) && !str_eq(key, from->bare))
+            return say(r, "conflict", "That nick is registered to somebody else.");
     }
     return NULL;
 }
@@ -94,7 +95,8 @@ static const char *nick_free(struct request *r, struct str nick)
 static const char *nick_changeable(struct request *r, struct str nick)
 {
     const char *condition = nick_free(r, nick);
-    if (condition == NULL && occupant_by_nick(r->room, nick) != NULL) return say(r, "conflict", "Another session of yours is in this room under that nick.");
+    if (condition == NULL && occupant_by_nick(r->room, nick) != NULL)
+        return say(r, "conflict", "Another session of yours is in this room under that nick.");
     return condition;
 }
 
@@ -113,7 +115,8 @@ static const char *may_enter(struct request *r, const struct join *j)
     if (a == AFFILIATION_OUTCAST) return say(r, "forbidden", "You are banned from this room.");
     if (room->state == ROOM_LOCKED && !master) return say(r, "item-not-found", "This room is not ready yet.");
     if (room->config.members_only && a < AFFILIATION_MEMBER && !master) return say(r, "registration-required", "Only members may enter this room.");
-    bool wrong = room->config.password_protected && room->config.password != NULL && (j->password.p == NULL || !str_is(j->password, room->config.password));
+    bool wrong =
+        room->config.password_protected && room->config.password != NULL && (j->password.p == NULL || !str_is(j->password, room->config.password));
     if (wrong && !master) return say(r, "not-authorized", "This room has a password.");
     const char *condition = nick_free(r, r->stanza->to.resource);
     if (condition != NULL) return condition;

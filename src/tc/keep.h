@@ -1,4 +1,5 @@
-/* What is kept of a room in the store, when it is persistent. A message's sender waits for the commit with his acknowledgement, those in the room do not. */
+/* What is kept of a room in the store, when it is persistent. A message's sender waits for the commit with his acknowledgement, those in the room do
+ * not. */
 #ifndef SIGNET_TC_KEEP_H
 #define SIGNET_TC_KEEP_H
 #include "store/rooms.h"

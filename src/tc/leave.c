@@ -36,7 +36,8 @@ static void session_leave(struct attendee *a, const struct notice *n, const stru
     if (leaving != NULL) attendee_presence(a, leaving);
     tell_of_leaving(a, n, cause);
     struct stanza *seen = presence_full(o, n, cause);
-    struct stanza *left = leaving != NULL ? stanza_ref(leaving) : stanza_make(STANZA_PRESENCE, PRESENCE_UNAVAILABLE, &a->full, &o->jid, STR_NONE, STR(""));
+    struct stanza *left =
+        leaving != NULL ? stanza_ref(leaving) : stanza_make(STANZA_PRESENCE, PRESENCE_UNAVAILABLE, &a->full, &o->jid, STR_NONE, STR(""));
     if (leaving == NULL && cause != NULL) left->sid = cause->stanza->sid;
     room->refs++; /* the occupant's reference may be the last */
     attendee_leave(a);
@@ -75,7 +76,8 @@ void leave_apply(struct request *r)
 }
 
 /* ---- the end of a temporary room ---- */
-const struct request_row close_row = {.name = "close", .kind = STANZA_IQ, .check = close_check, .apply = close_apply, .what = "a room in which nobody is left"};
+const struct request_row close_row = {
+    .name = "close", .kind = STANZA_IQ, .check = close_check, .apply = close_apply, .what = "a room in which nobody is left"};
 
 struct stanza *close_request(const struct room *room)
 {

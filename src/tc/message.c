@@ -10,7 +10,8 @@
 /* XEP-0045, 8.1: a message with a subject and neither body nor thread changes the subject; with one it is a message that has a subject. */
 static bool sets_subject(const struct stanza *s)
 {
-    return stanza_child(s, "subject", NS_CLIENT) != NULL && stanza_child(s, "body", NS_CLIENT) == NULL && stanza_child(s, "thread", NS_CLIENT) == NULL;
+    return stanza_child(s, "subject", NS_CLIENT) != NULL && stanza_child(s, "body", NS_CLIENT) == NULL &&
+           stanza_child(s, "thread", NS_CLIENT) == NULL;
 }
 
 static const char *may_speak(struct request *r, const struct occupant *o)
@@ -68,7 +69,8 @@ const char *private_check(struct request *r)
 {
     const struct attendee *a = request_attendee(r);
     if (a == NULL) return say(r, "not-acceptable", "You are not in this room.");
-    if ((r->room->config.private_messages & 1u << a->occupant->role) == 0) return say(r, "forbidden", "Private messages are not allowed to you in this room.");
+    if ((r->room->config.private_messages & 1u << a->occupant->role) == 0)
+        return say(r, "forbidden", "Private messages are not allowed to you in this room.");
     if (occupant_by_nick(r->room, r->stanza->to.resource) == NULL) return say(r, "item-not-found", "Nobody in this room has that nick.");
     const char *condition = not_too_large(r);
     if (condition != NULL) return condition;
@@ -124,5 +126,6 @@ void error_apply(struct request *r)
         LIST_EACH(node, &to->attendees) send_private(CONTAINER_OF(node, struct attendee, node), out, r, r->parcel->flags & PARCEL_NO_EVENTS);
         stanza_unref(out);
     }
-    if (says_gone(r->stanza)) leave_room(a, &(struct notice){.gone = true, .no_content = true, .codes = {333}, .reason = STR("The connection was lost.")}, NULL, r);
+    if (says_gone(r->stanza))
+        leave_room(a, &(struct notice){.gone = true, .no_content = true, .codes = {333}, .reason = STR("The connection was lost.")}, NULL, r);
 }

@@ -1,5 +1,5 @@
-/* What an administrator of the service has done to a room (service.h), beside what owners do: making one without entering it, and ending one. It is made
- * with its configuration, or not at all. */
+/* What an administrator of the service has done to a room (service.h), beside what owners do: making one without entering it, and ending one. It is
+ * made with its configuration, or not at all. */
 #include "tc/change.h"
 #include "tc/config.h"
 #include "tc/directory.h"

@@ -60,8 +60,8 @@ static const char *examine(struct request *r, struct owner_set *set)
     return NULL;
 }
 
-/* XEP-0045, 10.2: the form's lists replace those of the room; each change is one of its own. Who is not in the list any more is one step less than he was:
- * an owner an administrator, unless the form says otherwise, an administrator a member. */
+/* XEP-0045, 10.2: the form's lists replace those of the room; each change is one of its own. Who is not in the list any more is one step less than he
+ * was: an owner an administrator, unless the form says otherwise, an administrator a member. */
 static enum affiliation wished(const struct owner_set *set, struct str bare, enum affiliation now)
 {
     const struct room_wish *w = &set->wish;

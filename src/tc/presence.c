@@ -1,5 +1,5 @@
-/* Building presence. At most three stanzas are made for a change, however many see it: for those who may know the real address, for those who may not, and
- * for the occupant himself. */
+/* Building presence. At most three stanzas are made for a change, however many see it: for those who may know the real address, for those who may
+ * not, and for the occupant himself. */
 #include "tc/presence.h"
 #include "tc/stamp.h"
 #include "xml/writer.h"
@@ -53,7 +53,8 @@ static struct stanza *make(const struct occupant *o, const struct notice *n, boo
     write_codes(&b, n->codes);
     buf_adds(&b, "</x>");
     stamp_occupant(&b, o);
-    struct stanza *s = stanza_make(STANZA_PRESENCE, n->gone ? PRESENCE_UNAVAILABLE : PRESENCE_AVAILABLE, &o->jid, NULL, of != NULL ? of->id : STR_NONE, buf_str(&b));
+    struct stanza *s =
+        stanza_make(STANZA_PRESENCE, n->gone ? PRESENCE_UNAVAILABLE : PRESENCE_AVAILABLE, &o->jid, NULL, of != NULL ? of->id : STR_NONE, buf_str(&b));
     buf_free(&b);
     if (of != NULL && of->lang.p != NULL) stanza_set_lang(s, of->lang);
     return s;
@@ -112,7 +113,10 @@ void presence_to_one(const struct occupant *o, const struct notice *n, const str
     send_to(to, make(o, n, sees_addresses(to), NULL), cause);
 }
 
-void presence_to_self(const struct attendee *a, const struct notice *n, const struct request *cause) { send_to(a, make(a->occupant, n, true, a), cause); }
+void presence_to_self(const struct attendee *a, const struct notice *n, const struct request *cause)
+{
+    send_to(a, make(a->occupant, n, true, a), cause);
+}
 
 void presence_of_all(const struct attendee *newcomer, const struct request *cause)
 {

@@ -7,7 +7,8 @@
 
 #define NS_REGISTER "jabber:iq:register"
 static const struct form_field fields[] = {{"muc#register_roomnick", FIELD_TEXT_SINGLE, "Nick", true, NULL}};
-static const struct form register_form = {NS_MUC "#register", "Registration with the room", "Choose the nick that is to be yours in this room.", fields, 1};
+static const struct form register_form = {NS_MUC "#register", "Registration with the room", "Choose the nick that is to be yours in this room.",
+                                          fields, 1};
 
 struct registration {
     bool removes;
@@ -27,7 +28,8 @@ const char *register_room_get_check(struct request *r)
 {
     enum affiliation his = room_affiliation(r->room, r->stanza->from.bare);
     if (his == AFFILIATION_OUTCAST) return say(r, "forbidden", "You are banned from this room.");
-    if (r->room->config.members_only && his < AFFILIATION_MEMBER) return say(r, "not-allowed", "The members of this room are chosen by its administrators.");
+    if (r->room->config.members_only && his < AFFILIATION_MEMBER)
+        return say(r, "not-allowed", "The members of this room are chosen by its administrators.");
     return NULL;
 }
 

@@ -1,5 +1,5 @@
-/* IQ between occupants (XEP-0045, 17.4): a request to a nick goes to one session of it, under the asking nick; its answer goes back to the session that asked.
- * On the way a request bears an id of the room's own, since ids of different askers may be the same. */
+/* IQ between occupants (XEP-0045, 17.4): a request to a nick goes to one session of it, under the asking nick; its answer goes back to the session
+ * that asked. On the way a request bears an id of the room's own, since ids of different askers may be the same. */
 #include "base/clock.h"
 #include "tc/rows.h"
 #include "xml/writer.h"
@@ -71,11 +71,15 @@ static bool is_self_ping(const struct request *r, const struct attendee *a)
     return r->stanza->type == IQ_GET && stanza_child(r->stanza, "ping", NS_PING) != NULL && str_eq(a->occupant->jid.resource, r->stanza->to.resource);
 }
 
-static bool is_disco(const struct stanza *s) { return stanza_child(s, "query", NS_DISCO_INFO) != NULL || stanza_child(s, "query", NS_DISCO_ITEMS) != NULL; }
+static bool is_disco(const struct stanza *s)
+{
+    return stanza_child(s, "query", NS_DISCO_INFO) != NULL || stanza_child(s, "query", NS_DISCO_ITEMS) != NULL;
+}
 
 const char *relay_check(struct request *r)
 {
-    if (request_attendee(r) == NULL && is_disco(r->stanza)) return say(r, "bad-request", "Only those in this room may ask its occupants."); /* XEP-0045, 6.6 */
+    if (request_attendee(r) == NULL && is_disco(r->stanza))
+        return say(r, "bad-request", "Only those in this room may ask its occupants."); /* XEP-0045, 6.6 */
     if (request_attendee(r) == NULL) return say(r, "not-acceptable", "You are not in this room.");
     if (occupant_by_nick(r->room, r->stanza->to.resource) == NULL) return say(r, "item-not-found", "Nobody in this room has that nick.");
     return NULL;

@@ -1,5 +1,5 @@
-/* New settings while rooms are in use: SIGHUP, signetctl reload. The options of the section tc count from then on, for what is asked then: nobody is put out
- * of a room that has become smaller, and no room is ended. Which domains there are is settled at start. */
+/* New settings while rooms are in use: SIGHUP, signetctl reload. The options of the section tc count from then on, for what is asked then: nobody is
+ * put out of a room that has become smaller, and no room is ended. Which domains there are is settled at start. */
 #include "base/log.h"
 #include "broker/broker.h"
 #include "tc/room.h"
@@ -24,7 +24,10 @@ static void write_text(struct buf *b, const char *name, const char *value)
     buf_adds(b, "</value></field>");
 }
 
-static void write_number(struct buf *b, const char *name, int64_t value) { buf_addf(b, "<field var='%s'><value>%lld</value></field>", name, (long long)value); }
+static void write_number(struct buf *b, const char *name, int64_t value)
+{
+    buf_addf(b, "<field var='%s'><value>%lld</value></field>", name, (long long)value);
+}
 
 static void write_settings(struct buf *b, const struct config *c)
 {

@@ -321,7 +321,9 @@ void requests_return(void)
         struct request *r = CONTAINER_OF(node, struct request, node);
         if (r->given_up || r->self_made || (r->step != REQUEST_ASKED && r->step != REQUEST_TURN)) continue;
         r->given_up = true;
-        struct stanza *error = r->parcel->flags & (PARCEL_COPY | PARCEL_NO_EVENTS) ? NULL : stanza_error(r->stanza, "service-unavailable", "wait", "The service is shutting down.");
+        struct stanza *error = r->parcel->flags & (PARCEL_COPY | PARCEL_NO_EVENTS)
+                                   ? NULL
+                                   : stanza_error(r->stanza, "service-unavailable", "wait", "The service is shutting down.");
         if (error != NULL) router_route_for(error, r->parcel, PARCEL_NO_EVENTS);
     }
 }

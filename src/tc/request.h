@@ -1,9 +1,9 @@
 /* A stanza that came for a room or the service, from its arrival until its last effect: check, events, then in the room's order check again, apply.
  *
- * Its row (src/tables/rooms.def) is data: which stanzas, and two functions. `check` looks at the room as it is now and says either what is wrong, or which
- * events stand before the change, in their order. They are raised one after the other without waiting for the requests ahead; when all have passed and all
- * ahead are done, `check` is asked once more: what has become wrong meanwhile is an error, what must be asked in addition is asked, and then `apply` changes
- * the room and sends. So a slow compliance server costs a room one round trip, not one for each request. */
+ * Its row (src/tables/rooms.def) is data: which stanzas, and two functions. `check` looks at the room as it is now and says either what is wrong, or
+ * which events stand before the change, in their order. They are raised one after the other without waiting for the requests ahead; when all have
+ * passed and all ahead are done, `check` is asked once more: what has become wrong meanwhile is an error, what must be asked in addition is asked,
+ * and then `apply` changes the room and sends. So a slow compliance server costs a room one round trip, not one for each request. */
 #ifndef SIGNET_TC_REQUEST_H
 #define SIGNET_TC_REQUEST_H
 #include "base/metric.h"
@@ -81,8 +81,8 @@ struct request {
 void request_arrive(struct parcel *take); /* router_ops.arrive */
 /* Shutdown: what has not been carried out by now will not be; whoever asked for it is told. */
 void requests_return(void);
-/* Something the service does by itself goes the same way: a stanza as if it had come. answered (may be NULL) is called once, with its answer, or with NULL when
- * a compliance server has stopped it without one. */
+/* Something the service does by itself goes the same way: a stanza as if it had come. answered (may be NULL) is called once, with its answer, or with
+ * NULL when a compliance server has stopped it without one. */
 void request_by_service(const struct request_row *row, struct stanza *take, void (*answered)(void *arg, const struct stanza *answer), void *arg);
 /* In check: this event stands before the change. */
 void request_needs(struct request *r, enum event_id event, unsigned item);
@@ -100,7 +100,8 @@ void room_raise_after(const struct room *room, enum event_id event, const struct
 
 /* ---- send.c ---- */
 void send_reply(struct request *r, struct stanza *take); /* to the sender; NULL: nothing */
-/* The error of a presence that wanted to enter has the element by which clients tell what it is about (XEP-0045, 7.2); another stanza is as it was. */
+/* The error of a presence that wanted to enter has the element by which clients tell what it is about (XEP-0045, 7.2); another stanza is as it was.
+ */
 struct stanza *send_as_room(const struct request *r, struct stanza *take);
 void send_error(struct request *r, const char *condition, const char *type, const char *text);
 void send_to(const struct attendee *a, struct stanza *take, const struct request *cause); /* one session; `to` is set here */

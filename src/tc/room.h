@@ -1,7 +1,7 @@
 /* Rooms and those in them: the state of one worker, touched by no other.
  *
- * A room is in memory while somebody is in it or something is under way for it; a persistent one comes from the store when it is needed. What changes it
- * is a request (request.h), in the order of the room's lane. */
+ * A room is in memory while somebody is in it or something is under way for it; a persistent one comes from the store when it is needed. What changes
+ * it is a request (request.h), in the order of the room's lane. */
 #ifndef SIGNET_TC_ROOM_H
 #define SIGNET_TC_ROOM_H
 #include "base/list.h"

@@ -81,7 +81,8 @@ static inline const char *say(struct request *r, const char *condition, const ch
     r->text = text;
     return condition;
 }
-static inline const char *say_limit(struct request *r, const char *condition, enum metric_id limit, const char *text) /* the same; counted if it comes to it */
+static inline const char *say_limit(struct request *r, const char *condition, enum metric_id limit,
+                                    const char *text) /* the same; counted if it comes to it */
 {
     r->limit = limit;
     return say(r, condition, text);

@@ -1,4 +1,5 @@
-/* What a room sends: to whoever asked, to one session, to all or some of those in it. Each is sent because of a request, whose ticket waits for it. */
+/* What a room sends: to whoever asked, to one session, to all or some of those in it. Each is sent because of a request, whose ticket waits for it.
+ */
 #include "tc/request.h"
 #include <stdlib.h>
 
@@ -31,7 +32,8 @@ static struct stanza *with_offending(const struct request *r, struct stanza *tak
 struct stanza *send_as_room(const struct request *r, struct stanza *take)
 {
     bool enters = r->stanza->kind == STANZA_PRESENCE && stanza_child(r->stanza, "x", NS_MUC) != NULL;
-    if (take == NULL || !enters || take->kind != STANZA_PRESENCE || take->type != PRESENCE_ERROR || stanza_child(take, "x", NS_MUC) != NULL) return take;
+    if (take == NULL || !enters || take->kind != STANZA_PRESENCE || take->type != PRESENCE_ERROR || stanza_child(take, "x", NS_MUC) != NULL)
+        return take;
     struct stanza *marked = stanza_with_child(take, NULL, "x", NS_MUC, STR("<x xmlns='" NS_MUC "'/>"));
     stanza_unref(take);
     return marked;

@@ -26,7 +26,8 @@ static enum err_code code_of(const char *condition)
     static const struct {
         const char *condition;
         enum err_code code;
-    } codes[] = {{"item-not-found", ERR_NOT_FOUND}, {"conflict", ERR_CONFLICT}, {"internal-server-error", ERR_INTERNAL}, {"policy-violation", ERR_LIMIT}};
+    } codes[] = {
+        {"item-not-found", ERR_NOT_FOUND}, {"conflict", ERR_CONFLICT}, {"internal-server-error", ERR_INTERNAL}, {"policy-violation", ERR_LIMIT}};
     for (unsigned i = 0; i < sizeof(codes) / sizeof(codes[0]); i++)
         if (strcmp(codes[i].condition, condition) == 0) return codes[i].code;
     return ERR_INVALID;
@@ -111,8 +112,8 @@ static void visit_loaded(struct room_wait *wait)
     if (there)
         v->fn(v->arg, room);
     else
-        err_set(&err, room->state == ROOM_FAILED ? ERR_INTERNAL : ERR_NOT_FOUND, room->state == ROOM_FAILED ? "the room could not be loaded" : "there is no room '%s'",
-                v->jid->full.p);
+        err_set(&err, room->state == ROOM_FAILED ? ERR_INTERNAL : ERR_NOT_FOUND,
+                room->state == ROOM_FAILED ? "the room could not be loaded" : "there is no room '%s'", v->jid->full.p);
     waiter_answer(&v->waiter, there ? NULL : &err);
     room_release(room);
 }

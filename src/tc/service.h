@@ -1,5 +1,5 @@
-/* Rooms as an administrator of the service sees and changes them: from threads outside the workers, which wait for the answer. What changes a room goes
- * through the room's lane and raises the events of an owner's request. */
+/* Rooms as an administrator of the service sees and changes them: from threads outside the workers, which wait for the answer. What changes a room
+ * goes through the room's lane and raises the events of an owner's request. */
 #ifndef SIGNET_TC_SERVICE_H
 #define SIGNET_TC_SERVICE_H
 #include "tc/room.h"

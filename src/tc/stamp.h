@@ -1,4 +1,5 @@
-/* What a room puts into everything it passes on, and what of that a client must not have put there itself: occupant ids (XEP-0421) and stanza ids (XEP-0359). */
+/* What a room puts into everything it passes on, and what of that a client must not have put there itself: occupant ids (XEP-0421) and stanza ids
+ * (XEP-0359). */
 #ifndef SIGNET_TC_STAMP_H
 #define SIGNET_TC_STAMP_H
 #include "tc/room.h"

@@ -31,7 +31,8 @@ static int each_word(const char *list, const char *before, struct err *err)
 
 static int take_domains(struct err *err)
 {
-    int rc = tc_settings->tc_domains[0] != '\0' ? each_word(tc_settings->tc_domains, "", err) : each_word(tc_settings->server_domains, "conference.", err);
+    int rc =
+        tc_settings->tc_domains[0] != '\0' ? each_word(tc_settings->tc_domains, "", err) : each_word(tc_settings->server_domains, "conference.", err);
     return rc == 0 ? 0 : err_prefix(err, "tc.domains");
 }
 

@@ -29,8 +29,10 @@ static void changed(struct request *r)
 {
     free(r->data);
     send_reply(r, stanza_result(r->stanza, STR("")));
-    send_to_all(r->room, stanza_make(STANZA_MESSAGE, MESSAGE_GROUPCHAT, &r->room->jid, NULL, STR_NONE, STR("<x xmlns='" NS_MUC_USER "'><status code='104'/></x>")),
-                (struct crowd){0}, r);
+    send_to_all(
+        r->room,
+        stanza_make(STANZA_MESSAGE, MESSAGE_GROUPCHAT, &r->room->jid, NULL, STR_NONE, STR("<x xmlns='" NS_MUC_USER "'><status code='104'/></x>")),
+        (struct crowd){0}, r);
 }
 
 static void undo(struct request *r)

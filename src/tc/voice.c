@@ -11,7 +11,8 @@ static const struct form_field fields[VOICE_FIELDS] = {
     [VOICE_NICK] = {"muc#roomnick", FIELD_TEXT_SINGLE, "Nick", false, NULL},
     [VOICE_ALLOW] = {"muc#request_allow", FIELD_BOOLEAN, "Give voice?", false, NULL},
 };
-static const struct form voice_form = {NS_MUC "#request", "Voice is asked for", "Fill in the form to give this person voice, or do nothing.", fields, VOICE_FIELDS};
+static const struct form voice_form = {NS_MUC "#request", "Voice is asked for", "Fill in the form to give this person voice, or do nothing.", fields,
+                                       VOICE_FIELDS};
 
 struct voice {
     struct form_value values[FORM_FIELDS_MAX];
@@ -51,7 +52,8 @@ const char *voice_check(struct request *r)
     const char *condition = read_form(r, v);
     if (condition != NULL) return condition;
     if (!v->answers) {
-        if (!str_is(form_first(&v->values[VOICE_ROLE]), "participant")) return say(r, "bad-request", "What can be asked for is the role 'participant'.");
+        if (!str_is(form_first(&v->values[VOICE_ROLE]), "participant"))
+            return say(r, "bad-request", "What can be asked for is the role 'participant'.");
         return a->occupant->role == ROLE_VISITOR ? NULL : say(r, "not-allowed", "You have voice already.");
     }
     if (a->occupant->role != ROLE_MODERATOR) return say(r, "forbidden", "Only moderators give voice.");
@@ -83,6 +85,7 @@ void voice_apply(struct request *r)
     };
     struct buf b = {0};
     form_write(&b, &voice_form, filled);
-    send_to_all(r->room, stanza_make(STANZA_MESSAGE, MESSAGE_NORMAL, &r->room->jid, NULL, STR_NONE, buf_str(&b)), (struct crowd){is_moderator, NULL}, r);
+    send_to_all(r->room, stanza_make(STANZA_MESSAGE, MESSAGE_NORMAL, &r->room->jid, NULL, STR_NONE, buf_str(&b)), (struct crowd){is_moderator, NULL},
+                r);
     buf_free(&b);
 }
