@@ -81,12 +81,12 @@ static void end_page(struct request *r, struct buf *b, const struct pages *p, st
     reply(r, b);
 }
 
-void service_items_apply(struct request *r)
+/* A page of a list: the addresses, and the names if they have some (NULL: they have none). */
+static void reply_items(struct request *r, uint64_t n, struct str (*id)(const void *arg, uint64_t i), struct str (*name)(const void *arg, uint64_t i),
+                        const void *arg)
 {
-    struct directory_entry *rooms;
     struct pages p = {0};
-    size_t n = node_of(r).p == NULL ? directory_list(r->arena, r->stanza->to.domain, true, &rooms) : 0;
-    const char *condition = page_of(r, n, room_at, rooms = n > 0 ? rooms : NULL, &p);
+    const char *condition = page_of(r, n, id, arg, &p);
     if (condition != NULL) {
         request_fail(r, condition, r->text);
         return;
@@ -95,11 +95,20 @@ void service_items_apply(struct request *r)
     begin(&b, NS_DISCO_ITEMS, node_of(r));
     for (uint64_t i = p.page.first; i < p.page.first + p.page.n; i++) {
         buf_adds(&b, "<item");
-        xml_add_attr(&b, "jid", rooms[i].room);
-        xml_add_attr(&b, "name", rooms[i].name);
+        xml_add_attr(&b, "jid", id(arg, i));
+        xml_add_attr(&b, "name", name != NULL ? name(arg, i) : STR_NONE);
         buf_adds(&b, "/>");
     }
-    end_page(r, &b, &p, room_at, rooms);
+    end_page(r, &b, &p, id, arg);
+}
+
+static struct str room_name_at(const void *arg, uint64_t i) { return ((const struct directory_entry *)arg)[i].name; }
+
+void service_items_apply(struct request *r)
+{
+    struct directory_entry *rooms = NULL;
+    size_t n = node_of(r).p == NULL ? directory_list(r->arena, r->stanza->to.domain, true, &rooms) : 0;
+    reply_items(r, n, room_at, room_name_at, rooms);
 }
 
 /* ---- a room ---- */
@@ -213,7 +222,6 @@ void room_items_apply(struct request *r)
 {
     const struct room *room = r->room;
     const struct occupant **all = arena_alloc(r->arena, (room->occupants.count + 1) * sizeof(*all));
-    struct pages p = {0};
     size_t n = 0, it = 0;
     struct str key;
     void *value;
@@ -222,19 +230,7 @@ void room_items_apply(struct request *r)
         const struct occupant *o = value;
         if ((room->config.presence_of & 1u << o->role) != 0) all[n++] = o;
     }
-    const char *condition = page_of(r, n, occupant_at, all, &p);
-    if (condition != NULL) {
-        request_fail(r, condition, r->text);
-        return;
-    }
-    struct buf b = {0};
-    begin(&b, NS_DISCO_ITEMS, node_of(r));
-    for (uint64_t i = p.page.first; i < p.page.first + p.page.n; i++) {
-        buf_adds(&b, "<item");
-        xml_add_attr(&b, "jid", all[i]->jid.full);
-        buf_adds(&b, "/>");
-    }
-    end_page(r, &b, &p, occupant_at, all);
+    reply_items(r, n, occupant_at, NULL, all);
 }
 
 /* ---- the name of a room that is nobody's (10.1.4) ---- */
