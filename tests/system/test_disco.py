@@ -177,3 +177,55 @@ def test_settings_are_checked(services):
             service.start()
         service.options = saved
     service.start()
+
+
+MUC, SERVICE, ROOM = "http://jabber.org/protocol/muc", "conference.example.com", "cell@conference.example.com"
+OF_ROOMS = {"muc_open", "muc_unmoderated", "muc_semianonymous", "muc_unsecured", "muc_temporary", "muc_public"}  # how this one is configured
+
+
+def test_what_rooms_list_works(services):
+    """A feature of the service of rooms, or of a room, without a proof here fails."""
+    service = services()
+    service.user("friar", "romeo")
+    friar, romeo = Client(service, "friar", "cell"), Client(service, "romeo", "orchard")
+    presence, message = "{jabber:client}presence", "{jabber:client}message"
+    for c, nick in ((friar, "friar"), (romeo, "romeo")):
+        c.send(f"<presence to='{ROOM}/{nick}'><x xmlns='{MUC}'/></presence>")
+        c.next(message, match=lambda m: m.find("{jabber:client}subject") is not None)
+        if c is friar:
+            result(friar, "set", f"<query xmlns='{MUC}#owner'><x xmlns='jabber:x:data' type='submit'/></query>", ROOM)
+    friar.send(f"<message type='groupchat' id='own-id' to='{ROOM}'><body>said</body></message>")
+    said = romeo.next_message(body="said")
+    sid = said.find("{urn:xmpp:sid:0}stanza-id")
+
+    def moderate():
+        result(friar, "set", f"<moderate xmlns='urn:xmpp:message-moderate:1' id='{sid.get('id')}'><retract xmlns='urn:xmpp:message-retract:1'/></moderate>", ROOM)
+        romeo.next(message, match=lambda m: m.find(".//{urn:xmpp:message-moderate:1}moderated") is not None)
+
+    def voice():
+        romeo.send(f"<message to='{ROOM}'><x xmlns='jabber:x:data' type='submit'><field var='FORM_TYPE'><value>{MUC}#request</value></field>"
+                   "<field var='muc#role'><value>participant</value></field></x></message>")
+        result(friar, "set", f"<query xmlns='{MUC}#admin'><item nick='romeo' role='visitor'/></query>", ROOM)
+        romeo.send(f"<message to='{ROOM}'><x xmlns='jabber:x:data' type='submit'><field var='FORM_TYPE'><value>{MUC}#request</value></field>"
+                   "<field var='muc#role'><value>participant</value></field></x></message>")
+        friar.next(message, match=lambda m: m.find(X + "x") is not None)
+
+    proofs = {
+        INFO: lambda to: info(friar, to), ITEMS: lambda to: result(friar, "get", f"<query xmlns='{ITEMS}'/>", to),
+        MUC: lambda to: friar.next(presence, match=lambda p: p.get("from") == f"{ROOM}/friar"),
+        f"{MUC}#unique": lambda to: result(friar, "get", f"<unique xmlns='{MUC}#unique'/>", to)[0].text.encode(),
+        "http://jabber.org/protocol/rsm": lambda to: result(friar, "get", f"<query xmlns='{ITEMS}'><set xmlns='http://jabber.org/protocol/rsm'><max>1</max></set></query>", to),
+        "urn:xmpp:ping": lambda to: result(friar, "get", "<ping xmlns='urn:xmpp:ping'/>", to),
+        f"{MUC}#self-ping-optimization": lambda to: result(friar, "get", "<ping xmlns='urn:xmpp:ping'/>", f"{ROOM}/friar"),
+        f"{MUC}#stable_id": lambda to: {"own-id": 1}[said.get("id")], "urn:xmpp:sid:0": lambda to: {ROOM: 1}[sid.get("by")],
+        "urn:xmpp:occupant-id:0": lambda to: said.find("{urn:xmpp:occupant-id:0}occupant-id").attrib["id"],
+        "urn:xmpp:message-moderate:1": lambda to: moderate(), f"{MUC}#request": lambda to: voice(),
+        "vcard-temp": lambda to: result(friar, "set", "<vCard xmlns='vcard-temp'><FN>Cell</FN></vCard>", to),
+        "jabber:iq:register": lambda to: result(romeo, "get", "<query xmlns='jabber:iq:register'/>", to),
+    }
+    for to in (SERVICE, ROOM):
+        found = listed(info(romeo, to))
+        assert found - OF_ROOMS <= set(proofs), found - OF_ROOMS - set(proofs)
+        assert (found & OF_ROOMS == OF_ROOMS) == (to == ROOM)
+        for var in sorted(found - OF_ROOMS - ({MUC} if to == ROOM else set())):
+            proofs[var](to)
