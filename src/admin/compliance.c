@@ -254,6 +254,10 @@ static void link_add(void *arg, const struct link_status *l)
     json_object_set_new(o, "last_error", json_text(l->last_error != NULL ? l->last_error : "")); /* the peer's words */
     json_object_set_new(o, "limits", json_pack("{s:I, s:I, s:I}", "outstanding", (json_int_t)l->outstanding_max, "queued_bytes", (json_int_t)l->queued_bytes_max,
                                                "answer_bytes", (json_int_t)l->answer_bytes_max));
+    json_t *faults = json_object();
+    for (int i = 0; i < ANSWER_FAULTS; i++)
+        if (l->faults[i] > 0) json_object_set_new(faults, answer_fault_name(i), json_integer((json_int_t)l->faults[i]));
+    json_object_set_new(o, "faults", faults);
     json_stamp(o, "since", l->since_wall_ms);
     json_array_append_new(arg, o);
 }

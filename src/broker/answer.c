@@ -5,10 +5,23 @@
 #include "broker/answer.h"
 #include <string.h>
 
-static void invalid(struct judgement *out, const char *problem)
+static const struct {
+    const char *name, *text;
+    bool lie;
+} faults[] = {
+#define ANSWER_FAULT(id, name, lie, text, becomes) [ANSWER_FAULT_##id] = {name, text, lie},
+#include "tables/answer_faults.def"
+#undef ANSWER_FAULT
+};
+const char *answer_fault_name(enum answer_fault fault) { return faults[fault].name; }
+const char *answer_fault_text(enum answer_fault fault) { return faults[fault].text; }
+bool answer_fault_is_lie(enum answer_fault fault) { return faults[fault].lie; }
+
+static void invalid(struct judgement *out, enum answer_fault fault, const char *problem)
 {
     out->meaning = MEANS_INVALID;
     out->problem = problem;
+    out->fault = fault;
 }
 
 /* ---- comparing ---- */
@@ -85,15 +98,15 @@ static void judge_pass(const struct event *e, const struct event_answer *a, stru
     case ANSWERS_ANY:
         difference = header_difference(e->subject, a->stanza);
         if (difference != NULL)
-            invalid(out, difference);
+            invalid(out, ANSWER_FAULT_READDRESSED, difference);
         else
             out->stanza = stanza_with(a->stanza, &(struct stanza_change){.sid = &e->subject->sid, .origin = &e->subject->origin});
         break;
     case ANSWERS_PASS_UNMODIFIED:
         if (header_difference(e->subject, a->stanza) != NULL || !content_equal(e->subject, a->stanza))
-            invalid(out, "the stanza in the answer was changed, and this event allows only an unchanged one");
+            invalid(out, ANSWER_FAULT_FORBIDDEN, "the stanza in the answer was changed, and this event allows only an unchanged one");
         break;
-    case ANSWERS_PASS_EMPTY: invalid(out, "there is a stanza in the answer, and this event allows none"); break;
+    case ANSWERS_PASS_EMPTY: invalid(out, ANSWER_FAULT_FORBIDDEN, "there is a stanza in the answer, and this event allows none"); break;
     case ANSWERS_PASS:
     case ANSWERS_NONE: out->ignored = "there is a stanza in the answer, and this event has no use for it"; break;
     }
@@ -115,7 +128,7 @@ static void judge_handle(const struct event *e, const struct event_answer *a, st
     bool from_ok = !jid_present(&reply->from) || same_optional(reply->from.full, s->to.full);
     bool to_ok = !jid_present(&reply->to) || same_optional(reply->to.full, s->from.full);
     if (!is_reply || !from_ok || !to_ok) {
-        invalid(out, "the reply in the answer does not answer the event's iq: result or error, same id, addresses swapped");
+        invalid(out, ANSWER_FAULT_READDRESSED, "the reply in the answer does not answer the event's iq: result or error, same id, addresses swapped");
         return;
     }
     out->stanza = stanza_with(reply, &(struct stanza_change){.from = &s->to, .to = &s->from, .sid = &s->sid, .origin = &s->origin});
@@ -140,6 +153,6 @@ void answer_judge(const struct event *e, const struct event_answer *a, struct ju
     case ANSWER_PASS_STANZA: judge_pass(e, a, out); break;
     case ANSWER_HANDLE: judge_handle(e, a, out); break;
     case ANSWER_ERROR: judge_error(a, out); break;
-    default: invalid(out, a->text != NULL ? a->text : "not an answer"); break;
+    default: invalid(out, a->fault, a->text != NULL ? a->text : "not an answer"); break;
     }
 }

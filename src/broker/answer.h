@@ -15,6 +15,7 @@ struct judgement {
     const char *session; /* the answer's, when it names a candidate; borrowed */
     const char *condition, *type; /* MEANS_ERROR: defined ones; static or the answer's */
     const char *problem; /* MEANS_INVALID: what is wrong; static or the answer's */
+    enum answer_fault fault; /* and its kind */
     const char *ignored; /* a part of the answer that counts for nothing; NULL: none */
 };
 /* Of an answer of kind PASS, PASS_STANZA, HANDLE, ERROR or INVALID. */

@@ -71,6 +71,7 @@ struct forget_msg {
     uint32_t link, worker;
     uint64_t hold; /* 0: no hold is to be forgotten, but the link is to know what its alarms were raised for */
     bool full; /* an event was refused by its queue; else one timed out or was answered with what is not allowed */
+    enum answer_fault fault; /* of what was not allowed */
 };
 struct keeps_msg {
     struct msg msg;
@@ -165,7 +166,7 @@ static void forget_run(struct msg *msg)
     if (m->hold != 0)
         forget_here(m->link, m->worker, m->hold);
     else if (l != NULL)
-        link_io_trouble(l, m->full);
+        link_io_trouble(l, m->full, m->fault);
     free(m);
 }
 
@@ -278,6 +279,7 @@ static struct seldom *count_for_link(struct broker *b, const struct hold_report 
     m->msg.run = forget_run;
     m->link = r->link;
     m->full = full;
+    m->fault = r->fault;
     worker_post(link_worker(r->link), &m->msg);
     if (r->link >= b->n_counts) {
         b->counts = x_realloc(b->counts, (r->link + 1) * sizeof *b->counts);
@@ -440,6 +442,9 @@ int broker_start(const struct config *config, const char *node, uint32_t boot, s
                  .answer_ms = shared.event_timeout_ms,
                  .outstanding = (uint32_t)config->broker_link_outstanding,
                  .queue_bytes = (uint64_t)config->broker_link_queue_bytes},
+        .lies_window_ms = (uint64_t)config->broker_lies_window,
+        .lies_least = (uint32_t)config->broker_lies_answers,
+        .lies_pause_ms = (uint64_t)config->broker_lies_pause,
         .component = {.element_bytes = link_io_element_bytes(answer),
                       .out_high_bytes = OUT_HIGH_BYTES,
                       .out_max_bytes = OUT_HIGH_BYTES + (size_t)config->broker_link_queue_bytes,

@@ -46,6 +46,7 @@ bool broker_lists(enum event_id event, unsigned packet); /* the same, of any sub
 struct link_status {
     const char *component, *server, *profile, *state, *last_error, *direction;
     uint64_t since_wall_ms, events, answers, timeouts, invalid, outstanding, queued, queued_bytes;
+    uint64_t faults[ANSWER_FAULTS]; /* what it said wrong, by kind */
     uint64_t outstanding_max, queued_bytes_max, answer_bytes_max;
 };
 void broker_links(void (*fn)(void *arg, const struct link_status *link), void *arg);

@@ -53,6 +53,17 @@ struct event_request {
 /* About what it costs while it waits. */
 static inline size_t event_request_bytes(const struct event_request *r) { return r->event->bytes + 128; }
 
+/* What can be wrong with what a compliance server says. */
+enum answer_fault {
+#define ANSWER_FAULT(id, name, lie, text, becomes) ANSWER_FAULT_##id,
+#include "tables/answer_faults.def"
+#undef ANSWER_FAULT
+    ANSWER_FAULTS, /* none */
+};
+const char *answer_fault_name(enum answer_fault fault);
+const char *answer_fault_text(enum answer_fault fault);
+bool answer_fault_is_lie(enum answer_fault fault);
+
 /* Link -> raiser. */
 enum answer_kind {
     ANSWER_PASS,
@@ -73,6 +84,7 @@ struct event_answer {
     char condition[48]; /* stanza error condition, for ANSWER_ERROR */
     char type[12]; /* its error type, "" when not given */
     char *text; /* malloc'ed, or NULL */
+    enum answer_fault fault; /* of ANSWER_INVALID */
 };
 void event_answer_clear(struct event_answer *a); /* frees what it holds */
 

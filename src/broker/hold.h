@@ -27,6 +27,7 @@ struct hold_report {
     uint32_t link; /* LINK_ID_NONE: none is concerned */
     const char *profile; /* whose step it is; NULL: none */
     const char *detail; /* for a person; NULL: nothing to say */
+    enum answer_fault fault; /* HOLD_INVALID, HOLD_OVERRULED: the kind */
     const char *verdict; /* HOLD_VERDICT: "pass", "pass-stanza", "handle", "error", "timeout", "discard", "invalid"; HOLD_SHADOW_*: "shadow: would pass" ... */
     uint64_t took_us; /* with a verdict: since the raise; of a shadow row: since it was asked */
 };

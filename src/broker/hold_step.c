@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-void hold_report(const struct hold *hold, enum hold_news news, const char *detail)
+static void report_fault(const struct hold *hold, enum hold_news news, enum answer_fault fault, const char *detail)
 {
     bool in_chain = hold->step < hold->chain.n_steps;
     struct hold_report r = {
@@ -18,6 +18,7 @@ void hold_report(const struct hold *hold, enum hold_news news, const char *detai
         .link = hold->asked,
         .profile = in_chain ? hold_step(hold)->profile.p : NULL,
         .detail = detail,
+        .fault = fault,
     };
     bool shadow = news >= HOLD_SHADOW_PASS && news <= HOLD_SHADOW_UNLOGGED;
     if (news == HOLD_VERDICT || shadow) {
@@ -26,6 +27,8 @@ void hold_report(const struct hold *hold, enum hold_news news, const char *detai
     }
     hold->h->ops->report(hold->h->owner, &r);
 }
+
+void hold_report(const struct hold *hold, enum hold_news news, const char *detail) { report_fault(hold, news, ANSWER_FAULTS, detail); }
 
 /* ---- links ---- */
 
@@ -214,14 +217,14 @@ static enum hold_news shadow_judged(const struct hold *hold, const struct judgem
     case MEANS_HANDLE:
     case MEANS_ERROR:
         if (!hold_row(hold)->refusable) {
-            hold_report(hold, HOLD_OVERRULED, j->meaning == MEANS_HANDLE ? "by HANDLE" : j->condition);
+            report_fault(hold, HOLD_OVERRULED, ANSWER_FAULT_OVERRULED, j->meaning == MEANS_HANDLE ? "by HANDLE" : j->condition);
             return HOLD_SHADOW_PASS;
         }
         if (j->meaning == MEANS_HANDLE) return HOLD_SHADOW_HANDLE;
         return hold_step(hold)->bounce ? HOLD_SHADOW_REFUSE : HOLD_SHADOW_PASS;
     case MEANS_INVALID: break;
     }
-    hold_report(hold, HOLD_INVALID, j->problem);
+    report_fault(hold, HOLD_INVALID, j->fault, j->problem);
     return shadow_without_word(hold);
 }
 
@@ -348,7 +351,7 @@ static enum next answer_refused(struct hold *hold, struct judgement *j, const ch
 {
     hold->last = j->meaning == MEANS_HANDLE ? "handle" : "error";
     if (!hold_row(hold)->refusable) {
-        hold_report(hold, HOLD_OVERRULED, j->meaning == MEANS_HANDLE ? "by HANDLE" : j->condition);
+        report_fault(hold, HOLD_OVERRULED, ANSWER_FAULT_OVERRULED, j->meaning == MEANS_HANDLE ? "by HANDLE" : j->condition);
         hold->last = "pass";
         return step_over(hold);
     }
@@ -378,7 +381,7 @@ enum next hold_answered(struct hold *hold, const struct event_answer *a)
     case MEANS_HANDLE:
     case MEANS_ERROR: next = answer_refused(hold, &j, a->text); break;
     case MEANS_INVALID:
-        hold_report(hold, HOLD_INVALID, j.problem);
+        report_fault(hold, HOLD_INVALID, j.fault, j.problem);
         next = hold_without_word(hold, "invalid");
         break;
     }

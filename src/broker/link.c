@@ -20,7 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FIRST_RETRY_MS = 200, RETRY_MIN_MS = 1000, RETRY_MAX_MS = 30000, STOOD_MS = 5000 };
+enum { FIRST_RETRY_MS = 200, RETRY_MIN_MS = 1000, RETRY_MAX_MS = 30000, STOOD_MS = 5000, ANSWERED_KEPT = 256 };
 
 #define TO(state) (1u << (state))
 static const char *const link_states[] = {"GONE", "CONNECTING", "CONNECTED", "ACTIVE", "QUEUEING"};
@@ -70,6 +70,8 @@ struct link {
     uint64_t active_since;
     unsigned failures; /* dials in a row that led to nothing lasting */
     bool probing; /* a second connection asked for this name */
+    uint64_t answered[ANSWERED_KEPT]; /* the numbers answered last, a ring: to tell a second answer from a late one */
+    unsigned answered_at;
     char last_error[200];
     struct link_stats stats;
 };
@@ -260,10 +262,20 @@ bool link_answer(struct link *l, uint64_t number, struct event_request *request,
     *stamp = e->stamp;
     uint64_t waited_ms = now_ms > e->offered_ms ? now_ms - e->offered_ms : 0;
     l->stats.answers++;
+    l->answered[l->answered_at++ % ANSWERED_KEPT] = number;
     *request = entry_take(l, e);
     pace_answered(&l->pace, number, waited_ms, l->next_number - 1, l->n_sent + l->n_waiting - l->n_told, now_ms);
     link_pump(l);
     return true;
+}
+
+enum answer_fault link_answer_fault(const struct link *l, uint64_t number)
+{
+    if (imap_get(&l->by_number, number) != NULL) return ANSWER_FAULT_EARLY;
+    if (number == 0 || number >= l->next_number) return ANSWER_FAULT_UNKNOWN;
+    for (unsigned i = 0; i < ANSWERED_KEPT; i++)
+        if (l->answered[i] == number) return ANSWER_FAULT_DOUBLE;
+    return ANSWER_FAULT_LATE;
 }
 
 bool link_forget(struct link *l, uint32_t worker, uint64_t hold)
@@ -398,6 +410,11 @@ void link_restart(struct link *l, bool dials, uint64_t now_ms)
     l->failures = 0;
     l->retry_at = 0;
     link_start(l, now_ms);
+}
+
+void link_pause(struct link *l, uint64_t pause_ms, uint64_t now_ms)
+{
+    if (l->retry_at != 0 && l->retry_at < now_ms + pause_ms) l->retry_at = now_ms + pause_ms;
 }
 
 void link_stop(struct link *l, const char *why)

@@ -46,6 +46,8 @@ enum link_offer { LINK_TAKEN, LINK_FULL, LINK_REFUSED };
 enum link_offer link_offer(struct link *l, const struct event_request *request, uint64_t now_ms);
 /* An answer to `number` came. true: *request is the caller's now. false: nobody waits (counted as late, or unknown when no such number was ever given). */
 bool link_answer(struct link *l, uint64_t number, struct event_request *request, uint64_t *stamp, uint64_t now_ms);
+/* What such an answer was: ANSWER_FAULT_LATE, ANSWER_FAULT_DOUBLE, ANSWER_FAULT_EARLY or ANSWER_FAULT_UNKNOWN. For a number that link_answer() has just refused. */
+enum answer_fault link_answer_fault(const struct link *l, uint64_t number);
 /* Its raiser has given up (time-out): nothing is kept or sent for that hold any more; an answer will be late. No-op when it is not here. */
 bool link_forget(struct link *l, uint32_t worker, uint64_t hold);
 void link_blocked(struct link *l, bool blocked); /* the connection takes no more output for now, or takes it again */
@@ -63,6 +65,7 @@ void link_probe(struct link *l, uint64_t wait_ms, uint64_t now_ms);
 bool link_probing(const struct link *l); /* the probe's outcome is still open */
 /* The configuration changed: a new connection, with the events kept (dials: connect direction). A connection that there was must be ended by the caller. */
 void link_restart(struct link *l, bool dials, uint64_t now_ms);
+void link_pause(struct link *l, uint64_t pause_ms, uint64_t now_ms); /* not ACTIVE: the next dial is not before that */
 void link_stop(struct link *l, const char *why); /* for good: returns all events, GONE, no reconnect. The caller ends the connection */
 
 /* ---- time ---- */

@@ -14,8 +14,10 @@
 #include "broker/plan.h"
 #include "broker/protocol.h"
 #include "broker/seldom.h"
+#include "broker/trust.h"
 #include "io/worker.h"
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -40,6 +42,10 @@ struct link_io {
     uint64_t slow_ms; /* when senders waited last */
     struct intake *intake; /* what is on its way here */
     struct seldom said; /* what it did wrong */
+    uint64_t faults[ANSWER_FAULTS]; /* and how often */
+    struct trust trust;
+    uint64_t distrusted_until_ms; /* it was closed for lying; 0: or has come back since */
+    bool lied; /* the alarm is up */
     uint64_t since_wall_ms;
     unsigned gauge_state; /* the state's gauge it is counted in */
     int64_t gauge_outstanding, gauge_waiting, gauge_bytes;
@@ -170,6 +176,7 @@ static void admit(struct link_io *l, struct component *c)
 {
     component_set_limits(c, &l->component_limits);
     l->component = c;
+    l->distrusted_until_ms = 0;
     component_set_owner(c, &link_component_ops, l);
     link_connected(l->link, worker_now_ms());
     component_admit(c); /* on_open makes the link ACTIVE */
@@ -193,6 +200,11 @@ static void contend(struct link_io *l)
 void link_io_arrived(struct link_io *l, struct component *take)
 {
     atomic_fetch_add(&streams, 1);
+    if (worker_now_ms() < l->distrusted_until_ms) {
+        component_set_owner(take, &nobody, NULL);
+        component_refuse(take, "policy-violation", "the last connection of this name was closed since nearly all it said was not allowed; come again later");
+        return;
+    }
     if (l->spec.dials || l->contender != NULL) {
         component_set_owner(take, &nobody, NULL);
         component_refuse(take, l->spec.dials ? "host-unknown" : "conflict", l->spec.dials ? NULL : "another connection is just asking for this name");
@@ -281,6 +293,7 @@ static void do_moved(void *owner, enum link_state from, enum link_state to, cons
         log_notice("broker", "Component %s is CONNECTED", l->spec.component);
     } else if (to == LINK_ACTIVE) {
         log_notice("broker", "Component %s is ACTIVE", l->spec.component);
+        trust_anew(&l->trust);
         alarm_clear(ALARM_LINK_LOST, l->spec.component);
         alarm_clear(ALARM_HANDSHAKE_REFUSED, l->spec.component);
         alarm_clear(ALARM_PASSED_UNLOGGED, l->spec.component);
@@ -319,31 +332,74 @@ static void on_heard(void *owner)
     if (l->contender != NULL) contend(l);
 }
 
-/* An answer nobody waits for. Late is a matter of time, and the time-out had its alarm; an answer to what was never asked here is a fault of its own. */
-static void tell_unexpected(struct link_io *l, uint64_t number, bool unknown)
+/* ---- what is wrong with what it says ---- */
+
+static const enum metric_id fault_metrics[] = {
+#define ANSWER_FAULT(id, name, lie, text, becomes) [ANSWER_FAULT_##id] = METRIC_FAULT_##id,
+#include "tables/answer_faults.def"
+#undef ANSWER_FAULT
+};
+
+static void count_fault(struct link_io *l, enum answer_fault fault)
+{
+    l->faults[fault]++;
+    metric_inc(fault_metrics[fault]);
+}
+
+static void lost(struct link_io *l, bool graceful, const char *why);
+
+/* Closes the link when it has said nearly nothing but lies for a whole window. Its events are for others then, as after a graceful end. */
+static void believe(struct link_io *l)
+{
+    uint64_t now = worker_now_ms(), said = l->trust.said, lies = l->trust.lies;
+    if (l->component == NULL || l->trust.least == 0) return;
+    bool judged = l->trust.begun_ms != 0, lost_trust = trust_lost(&l->trust, now);
+    if (!lost_trust) {
+        if (l->lied && judged && l->trust.begun_ms == 0) alarm_clear(ALARM_COMPLIANCE_LIES, l->spec.component);
+        l->lied = l->lied && !(judged && l->trust.begun_ms == 0);
+        return;
+    }
+    char why[160];
+    snprintf(why, sizeof why, "of %llu things it said %llu were not allowed", (unsigned long long)said, (unsigned long long)lies);
+    log_error("broker", "Component %s is closed: %s; it may come again in %llu s", l->spec.component, why, (unsigned long long)l->settings->lies_pause_ms / 1000);
+    alarm_raise(ALARM_COMPLIANCE_LIES, l->spec.component, "%s", why);
+    l->lied = true;
+    l->distrusted_until_ms = now + l->settings->lies_pause_ms;
+    component_refuse(let_go(l), "policy-violation", why);
+    lost(l, true, why);
+    link_pause(l->link, l->settings->lies_pause_ms, now);
+}
+
+/* An answer nobody waits for. Late is a matter of time, and the time-out had its alarm; an answer to what was never asked is a fault of its own. */
+static void tell_unexpected(struct link_io *l, uint64_t number)
 {
     uint64_t quiet;
-    if (unknown) {
-        alarm_raise(ALARM_INVALID_ANSWER, l->spec.component, "it answered what it was not asked");
+    enum answer_fault fault = link_answer_fault(l->link, number);
+    bool lie = answer_fault_is_lie(fault);
+    count_fault(l, fault);
+    trust_said(&l->trust, lie, worker_now_ms());
+    if (lie) {
+        alarm_raise(ALARM_INVALID_ANSWER, l->spec.component, "it answered what it was not asked, or twice");
         l->troubled = true;
         l->trouble_ms = worker_now_ms();
     }
-    if (!seldom_say(&l->said, unknown ? "unknown" : "late", worker_now_ms(), &quiet)) return;
-    log_at(unknown ? LOG_LEVEL_WARN : LOG_LEVEL_INFO, "broker", "Component %s answered event %llu, %s (%llu more like it since the last line of this kind)", l->spec.component,
-           (unsigned long long)number, unknown ? "which it was not sent on this connection" : "too late or for the second time", (unsigned long long)quiet);
+    if (!seldom_say(&l->said, answer_fault_name(fault), worker_now_ms(), &quiet)) return;
+    log_at(lie ? LOG_LEVEL_WARN : LOG_LEVEL_INFO, "broker", "Component %s answered event %llu: %s (%llu more like it since the last line of this kind)", l->spec.component,
+           (unsigned long long)number, answer_fault_text(fault), (unsigned long long)quiet);
 }
 
 static void on_answer(struct link_io *l, uint64_t number, struct event_answer *a)
 {
     static const enum metric_id kinds[] = {METRIC_ANSWERS_PASS, METRIC_ANSWERS_PASS_STANZA, METRIC_ANSWERS_HANDLE, METRIC_ANSWERS_ERROR, METRIC_ANSWERS_INVALID};
     struct event_request request;
-    uint64_t stamp, unknown = link_stats(l->link)->unknown;
+    uint64_t stamp;
     if (!link_answer(l->link, number, &request, &stamp, worker_now_ms())) {
-        tell_unexpected(l, number, link_stats(l->link)->unknown != unknown);
+        tell_unexpected(l, number);
         event_answer_clear(a);
         return;
     }
     metric_inc(kinds[a->kind]);
+    trust_said(&l->trust, false, worker_now_ms());
     metric_observe_us(METRIC_LINK_ROUND_TRIP, clock_us() - stamp);
     a->hold = request.hold;
     a->turn = request.turn;
@@ -373,9 +429,12 @@ static void on_element(void *owner, const struct xml_element *e)
     case PROTOCOL_REFUSED:
         component_wrote(l->component);
         metric_inc(METRIC_LINK_REFUSED);
+        count_fault(l, ANSWER_FAULT_UNASKED);
+        trust_said(&l->trust, true, worker_now_ms());
         tell_refused(l, e->name, why);
         break;
     }
+    believe(l);
     settle(l);
 }
 
@@ -464,6 +523,7 @@ struct link_io *link_io_new(const struct link_spec *spec, const struct link_io_s
     take_spec(l, spec);
     l->timer.fn = on_timer;
     l->since_wall_ms = clock_wall_ms();
+    l->trust = (struct trust){.window_ms = settings->lies_window_ms, .least = settings->lies_least};
     l->link = link_new(spec->component, spec->dials, &l->limits, hash_random_u64(), &link_io_ops, l);
     l->gauge_state = LINK_GONE;
     l->first = true;
@@ -511,7 +571,7 @@ void link_io_stop(struct link_io *l, const char *why)
     worker_timer_cancel(&l->timer);
     metric_add(METRIC_LINKS_GONE, -1);
     static const enum alarm_id alarms[] = {ALARM_LINK_LOST, ALARM_HANDSHAKE_REFUSED, ALARM_QUEUE_FULL, ALARM_COMPLIANCE_SLOW, ALARM_EVENT_TIMEOUT,
-                                           ALARM_INVALID_ANSWER, ALARM_PASSED_UNLOGGED};
+                                           ALARM_INVALID_ANSWER, ALARM_COMPLIANCE_LIES, ALARM_PASSED_UNLOGGED};
     for (unsigned i = 0; i < sizeof alarms / sizeof alarms[0]; i++) alarm_clear(alarms[i], l->spec.component);
     link_free(l->link);
     free(l);
@@ -542,8 +602,13 @@ void link_io_forget(struct link_io *l, uint32_t worker, uint64_t hold)
     if (link_forget(l->link, worker, hold)) settle(l);
 }
 
-void link_io_trouble(struct link_io *l, bool full)
+void link_io_trouble(struct link_io *l, bool full, enum answer_fault fault)
 {
+    if (!full && fault != ANSWER_FAULTS) {
+        count_fault(l, fault);
+        if (answer_fault_is_lie(fault)) trust_was_lie(&l->trust);
+        believe(l);
+    }
     if (full) {
         l->was_full = true;
     } else {
@@ -578,4 +643,5 @@ void link_io_status(const struct link_io *l, struct link_status *out)
         .queued_bytes_max = l->limits.queue_bytes,
         .answer_bytes_max = l->answer_bytes,
     };
+    memcpy(out->faults, l->faults, sizeof out->faults);
 }

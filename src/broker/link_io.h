@@ -25,6 +25,8 @@ struct link_io_settings { /* the same for all links, set once */
     struct link_limits link;
     struct component_limits component;
     size_t answer_bytes;
+    uint64_t lies_window_ms, lies_pause_ms; /* a link that says nearly nothing but lies within the window is closed, and not back before the pause is over */
+    uint32_t lies_least; /* things said in a window, for it to count; 0: no link is closed for that */
     const char *broker; /* the node's side of the addresses: "event-broker.example.com" */
     void (*answer)(uint32_t worker, struct event_answer *take); /* to the worker of the hold */
     void (*keeps)(uint32_t link, bool keeps); /* to all workers: does it take events. After what was returned was answered */
@@ -39,9 +41,9 @@ void link_io_update(struct link_io *l, const struct link_spec *spec); /* a chang
 void link_io_stop(struct link_io *l, const char *why); /* returns its events, ends its stream gracefully and frees it */
 void link_io_offer(struct link_io *l, struct event_request *take);
 void link_io_forget(struct link_io *l, uint32_t worker, uint64_t hold);
-/* An alarm was raised: full: its queue refused an event; else an event timed out or was answered with what is not allowed. The link ends the alarm when the
- * queue is half empty again, or after a calm minute. */
-void link_io_trouble(struct link_io *l, bool full);
+/* An alarm was raised: full: its queue refused an event; else an event timed out (ANSWER_FAULTS) or was answered with what is not allowed. The link ends the alarm
+ * when the queue is half empty again, or after a calm minute. */
+void link_io_trouble(struct link_io *l, bool full, enum answer_fault fault);
 void link_io_arrived(struct link_io *l, struct component *take); /* accept direction: a verified stream of that name, on this worker */
 bool link_io_busy(const struct link_io *l); /* ACTIVE, with events sent and unanswered or waiting */
 bool link_io_active(const struct link_io *l);

@@ -75,8 +75,9 @@ void protocol_write_ping(struct buf *out, const struct protocol_names *names, ui
 
 /* ---- reading ---- */
 
-static enum answer_kind answer_invalid(struct event_answer *a, const char *text)
+static enum answer_kind answer_invalid(struct event_answer *a, enum answer_fault fault, const char *text)
 {
+    a->fault = fault;
     a->text = x_strdup(text);
     return ANSWER_INVALID;
 }
@@ -107,7 +108,7 @@ static enum answer_kind read_pass(const struct xml_node *n, struct event_answer 
     struct err err;
     struct str session = xml_node_attr(n, "session");
     a->stanza = answer_stanza(n, &problem, &err);
-    if (problem != NULL) return answer_invalid(a, problem);
+    if (problem != NULL) return answer_invalid(a, ANSWER_FAULT_MALFORMED, problem);
     if (session.p != NULL) a->session = str_dup(session);
     return a->stanza != NULL ? ANSWER_PASS_STANZA : ANSWER_PASS;
 }
@@ -117,21 +118,21 @@ static enum answer_kind read_handle(const struct xml_node *n, struct event_answe
     const char *problem;
     struct err err;
     a->stanza = answer_stanza(n, &problem, &err);
-    return problem != NULL ? answer_invalid(a, problem) : ANSWER_HANDLE;
+    return problem != NULL ? answer_invalid(a, ANSWER_FAULT_MALFORMED, problem) : ANSWER_HANDLE;
 }
 
 static enum answer_kind read_result(const struct xml_element *e, struct arena *arena, struct event_answer *a)
 {
     struct err err;
     const struct xml_node *root = xml_tree_parse(arena, e->inner, e->content_ns.p != NULL ? arena_str(arena, e->content_ns).p : "", &err);
-    if (root == NULL) return answer_invalid(a, err.text);
+    if (root == NULL) return answer_invalid(a, ANSWER_FAULT_MALFORMED, err.text);
     const struct xml_node *n = xml_node_child(root, NULL, NULL);
     if (n == NULL) return ANSWER_PASS;
-    if (xml_node_next(n, NULL, NULL) != NULL) return answer_invalid(a, "more than one element in the result");
-    if (!str_is(n->ns, NS_EVENT_BROKER)) return answer_invalid(a, "the result is not of namespace " NS_EVENT_BROKER);
+    if (xml_node_next(n, NULL, NULL) != NULL) return answer_invalid(a, ANSWER_FAULT_MALFORMED, "more than one element in the result");
+    if (!str_is(n->ns, NS_EVENT_BROKER)) return answer_invalid(a, ANSWER_FAULT_MALFORMED, "the result is not of namespace " NS_EVENT_BROKER);
     if (str_is(n->name, "pass")) return read_pass(n, a);
     if (str_is(n->name, "handle")) return read_handle(n, a);
-    return answer_invalid(a, "the result is neither pass nor handle");
+    return answer_invalid(a, ANSWER_FAULT_MALFORMED, "the result is neither pass nor handle");
 }
 
 static void read_condition(const struct xml_node *error, struct event_answer *a)
@@ -155,7 +156,7 @@ static enum answer_kind read_error(const struct xml_element *e, struct arena *ar
     memcpy(a->condition, unknown, sizeof unknown);
     const char *ns = e->content_ns.p != NULL ? arena_str(arena, e->content_ns).p : "";
     const struct xml_node *root = xml_tree_parse(arena, e->inner, ns, &err);
-    if (root == NULL) return answer_invalid(a, err.text);
+    if (root == NULL) return answer_invalid(a, ANSWER_FAULT_MALFORMED, err.text);
     const struct xml_node *error = xml_node_child(root, "error", NULL);
     if (error == NULL) return ANSWER_ERROR;
     struct str type = xml_node_attr(error, "type");
@@ -182,7 +183,7 @@ static bool is_bare_pass(const struct xml_element *e)
 
 static enum answer_kind read_answer(const struct xml_element *e, bool result, size_t answer_bytes, struct event_answer *a)
 {
-    if (e->inner.n > answer_bytes) return answer_invalid(a, "the answer is larger than broker.answer_bytes");
+    if (e->inner.n > answer_bytes) return answer_invalid(a, ANSWER_FAULT_OVERSIZED, "the answer is larger than broker.answer_bytes");
     if (result && is_bare_pass(e)) return ANSWER_PASS;
     struct arena *arena = arena_new(0);
     enum answer_kind kind = result ? read_result(e, arena, a) : read_error(e, arena, a);

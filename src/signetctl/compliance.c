@@ -80,11 +80,12 @@ enum outcome compliance_change_warned(const struct invocation *in, const char *m
 
 static void print_links(const json_t *answer)
 {
-    json_t *link;
+    json_t *link, *n;
+    const char *kind;
     size_t i;
     static const char *const numbers[] = {"events", "answers", "timeouts", "invalid"};
-    struct table t = {.columns = 13, .head = {"COMPONENT", "SERVER", "PROFILE", "DIRECTION", "STATE", "SINCE",
-                                              "EVENTS", "ANSWERS", "TIMEOUTS", "INVALID", "WAITING", "QUEUED", "BYTES"}};
+    struct table t = {.columns = 14, .head = {"COMPONENT", "SERVER", "PROFILE", "DIRECTION", "STATE", "SINCE",
+                                              "EVENTS", "ANSWERS", "TIMEOUTS", "INVALID", "WAITING", "QUEUED", "BYTES", "FAULTS"}};
     json_array_foreach (json_object_get(answer, "links"), i, link) {
         table_add(&t, json_text(link, "component"));
         table_add(&t, json_text(link, "server"));
@@ -93,10 +94,14 @@ static void print_links(const json_t *answer)
         table_add(&t, json_text(link, "state"));
         table_add(&t, json_text(link, "since"));
         const json_t *bounds = json_object_get(link, "limits");
-        for (unsigned n = 0; n < 4; n++) table_addf(&t, "%lld", json_number(link, numbers[n]));
+        for (unsigned k = 0; k < 4; k++) table_addf(&t, "%lld", json_number(link, numbers[k]));
         table_addf(&t, "%lld of %lld", json_number(link, "outstanding"), json_number(bounds, "outstanding"));
         table_addf(&t, "%lld", json_number(link, "queued"));
         table_addf(&t, "%lld of %lld", json_number(link, "queued_bytes"), json_number(bounds, "queued_bytes"));
+        struct buf faults = {0};
+        json_object_foreach (json_object_get(link, "faults"), kind, n) buf_addf(&faults, "%s%s %lld", faults.len > 0 ? ", " : "", kind, (long long)json_integer_value(n));
+        table_add(&t, faults.len > 0 ? buf_cstr(&faults) : "-");
+        buf_free(&faults);
     }
     table_print(&t);
     struct table errors = {0};

@@ -259,6 +259,20 @@ def events_page(found):
     return page
 
 
+# answer faults
+
+FAULT_COLUMNS = ('id', 'name', 'lie', 'text', 'becomes')
+
+
+def faults_page(found):
+    page = '# Answers that are not allowed\n\n' + NOTE.format(table='answer_faults.def')
+    page += ('What can be wrong with what a compliance server says. Each is counted, by link (`signetctl compliance link list`) and in the metric `answer_faults_total`, and logged\n'
+             'once per kind and minute. A link of which nearly all is *lies* (95 % of at least `broker.lies_answers` things said in `broker.lies_window`) is closed with the stream\n'
+             'error `policy-violation` and the alarm `compliance-lies`; its events go the way of a graceful end, and it may come again after `broker.lies_pause`.\n\n'
+             '| kind | what it is | what becomes of the event | a lie |\n| --- | --- | --- | --- |\n')
+    return page + ''.join(f"| `{f['name']}` | {f['text']} | {f['becomes']} | {'yes' if f['lie'] == '1' else 'no'} |\n" for f in found)
+
+
 # secrets
 
 SECRET_COLUMNS = ('element', 'ns', 'where', 'name', 'what')
@@ -370,6 +384,7 @@ TABLES = [
     ('metrics.def', 'METRIC', METRIC_COLUMNS, ('id',), [('docs/metrics.md', metrics_page)]),
     ('alarms.def', 'ALARM', ALARM_COLUMNS, ('id',), [('docs/alarms.md', alarms_page)]),
     ('events.def', 'EVENT', EVENT_COLUMNS, ('name',), [('docs/events.md', events_page)]),
+    ('answer_faults.def', 'ANSWER_FAULT', FAULT_COLUMNS, ('name',), [('docs/answers.md', faults_page)]),
     ('secrets.def', 'SECRET', SECRET_COLUMNS, ('element', 'ns', 'name'), [('docs/secrets.md', secrets_page)]),
 ]
 
