@@ -132,6 +132,7 @@ void config_values(const struct room *r, struct arena *a, struct form_value valu
     put_bool(w, CONFIG_PUBLIC, c->public);
     put_bool(w, CONFIG_MEMBERS_ONLY, c->members_only);
     put_bool(w, CONFIG_MODERATED, c->moderated);
+    put_bool(w, CONFIG_LOGGED, c->logged);
     put_bool(w, CONFIG_PASSWORD_PROTECTED, c->password_protected);
     put(w, CONFIG_WHOIS, str_of(whois_values[c->whois]));
     put_bool(w, CONFIG_CHANGE_SUBJECT, c->change_subject);
@@ -254,6 +255,7 @@ static void get_all(struct reader *rd, struct room_wish *wish)
     get_bool(rd, CONFIG_PUBLIC, &c->public);
     get_bool(rd, CONFIG_MEMBERS_ONLY, &c->members_only);
     get_bool(rd, CONFIG_MODERATED, &c->moderated);
+    get_bool(rd, CONFIG_LOGGED, &c->logged);
     get_bool(rd, CONFIG_PASSWORD_PROTECTED, &c->password_protected);
     if (form_first(&rd->values[CONFIG_PASSWORD]).n > 0) get_text(rd, CONFIG_PASSWORD, NAME_BYTES, &c->password);
     get_bool(rd, CONFIG_CHANGE_SUBJECT, &c->change_subject);

@@ -177,6 +177,7 @@ static void welcome_codes(const struct room *room, bool created, struct notice *
 {
     unsigned at = 0;
     if (room->config.whois == WHOIS_ANYONE) n->self_codes[at++] = 100;
+    if (room->config.logged) n->self_codes[at++] = 170;
     if (created) n->self_codes[at++] = 201;
 }
 

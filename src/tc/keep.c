@@ -22,6 +22,7 @@ static const struct field fields[] = {
     FIELD(BOOL, public),
     FIELD(BOOL, members_only),
     FIELD(BOOL, moderated),
+    FIELD(BOOL, logged),
     FIELD(BOOL, password_protected),
     FIELD(BOOL, change_subject),
     FIELD(BOOL, allow_invites),

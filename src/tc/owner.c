@@ -167,6 +167,7 @@ static void tell_change(struct request *r, const struct room_config *old)
     struct buf b = {0};
     buf_adds(&b, "<x xmlns='" NS_MUC_USER "'>");
     size_t before = b.len;
+    add_code(&b, old->logged != now->logged, now->logged ? 170 : 171);
     add_code(&b, old->whois != now->whois, anonymity[now->whois]);
     add_code(&b, b.len == before, 104);
     buf_adds(&b, "</x>");

@@ -31,6 +31,7 @@ struct room_config { /* XEP-0045, 15.5.4, what makes sense on a server */
     char *password; /* NULL: none */
     char *maker; /* the bare JID of whoever made the room: not the owners' to set */
     bool persistent, public, members_only, moderated, password_protected;
+    bool logged; /* only said: who logs are the compliance servers */
     bool change_subject; /* participants may */
     bool allow_invites; /* members of a members-only room may */
     enum room_whois whois; /* who learns real addresses */
