@@ -744,10 +744,10 @@ def test_what_a_link_may_not_send_is_logged_once_per_kind_and_minute(world):
 
 
 def test_wrong_answers_are_logged_once_per_kind_and_minute(world):
-    """Those that nobody waits for any more, those to what was never asked, and those that are not allowed: counted each, said once, and the service goes on."""
+    """Those that were given already, those to what was never asked, and those that are not allowed: counted each, said once, and the service goes on."""
     came = happen(world, AWAITED, message)
     log, counted = world.service.options["log.target"], lambda kind: world.service.metric("link_answers_total", kind=kind)
-    kinds = {"late": "too late or for the second time", "unknown": "not sent on this connection", "invalid": "answered with what is not allowed"}
+    kinds = {"late": "a second answer to an event", "unknown": "to an event that was never sent", "invalid": "answered with what is not allowed"}
     lines = lambda kind: [line for line in log.read_text().splitlines() if kinds[kind] in line and " debug " not in line]
     before = {kind: (counted(kind), len(lines(kind))) for kind in kinds}
     never = ET.Element("iq", id="e7ffffffff")
