@@ -209,6 +209,103 @@ def test_killed_at_any_moment(services):
     assert sum(acknowledged for _, acknowledged in messages) > KILLS, "it had something to lose"
 
 
+ROOM = "verona@conference.example.com"
+
+
+class RoomWriter(Writer):
+    """The owner of a persistent room: who may do what in it, its name, its subject and what is said."""
+
+    def affiliation(self):
+        n, value = self.random.randrange(4), self.random.choice(["none", "member", "outcast", "admin"])
+        name = f"affiliation c{n}"
+        if value == self.ledger[name].sent[-1]:
+            return
+        self.iq_to_room("muc#admin", f"<item affiliation='{value}' jid='c{n}@example.com'/>", name, value)
+
+    def rename(self):
+        value = f"Verona {self.random.randrange(10 ** 6)}"
+        form = ("<x xmlns='jabber:x:data' type='submit'><field var='FORM_TYPE'><value>http://jabber.org/protocol/muc#roomconfig</value></field>"
+                f"<field var='muc#roomconfig_roomname'><value>{value}</value></field></x>")
+        self.iq_to_room("muc#owner", form, "name", value)
+
+    def iq_to_room(self, ns, payload, name, value):
+        identity = f"w{len(self.order)}"
+        change = self.pending[identity] = (name, self.ledger[name].write(value))
+        self.stanza(f"<iq type='set' id='{identity}' to='{ROOM}'><query xmlns='http://jabber.org/protocol/{ns}'>{payload}</query></iq>", change)
+
+    def subject(self):
+        value = f"s{self.random.randrange(10 ** 6)}"
+        self.stanza(f"<message type='groupchat' to='{ROOM}'><subject>{value}</subject></message>", ("subject", self.ledger["subject"].write(value)))
+
+    def say(self):
+        sent = self.ledger["messages"]
+        sent.append([f"m{len(sent)}", False])
+        self.stanza(f"<message type='groupchat' to='{ROOM}'><body>m{len(sent) - 1}</body></message>", ("messages", len(sent) - 1))
+
+    def take(self):
+        """What the room sends him is of no interest here."""
+        for element in [e for e in self.got if e.tag == MESSAGE and e.get("type") != "error" or e.tag == "{jabber:client}presence"]:
+            self.got.remove(element)
+        super().take()
+
+    def enter(self):
+        """Returns what the room has kept of the conversation."""
+        self.send(f"<presence to='{ROOM}/Romeo'><x xmlns='http://jabber.org/protocol/muc'/></presence>")
+        came = self.until(lambda e: e.tag == MESSAGE and e.find("{jabber:client}subject") is not None and text(e) is None and self.found_subject(e))
+        return [text(e) for e in came if e.tag == MESSAGE and text(e) is not None]
+
+    def found_subject(self, message):
+        self.ledger["subject"].found("the subject", message.find("{jabber:client}subject").text or "")
+        return True
+
+
+def check_room(service, ledger, kept):
+    people = {a["jid"]: a["affiliation"] for a in service.get(f"/v1/rooms/{ROOM}/affiliations")["affiliations"]}
+    for n in range(4):
+        ledger[f"affiliation c{n}"].found(f"c{n}", people.get(f"c{n}@example.com", "none"))
+    ledger["name"].found("the room's name", service.get(f"/v1/rooms/{ROOM}")["config"]["roomname"] or "")
+    numbers = [int(body[1:]) for body in kept]
+    assert numbers == sorted(set(numbers)), "each once, in order"
+    lost = [body for body, acknowledged in ledger["messages"] if acknowledged and body not in kept]
+    assert not lost, f"{len(lost)} of {len(ledger['messages'])} messages were acknowledged and are lost: {lost[:10]}"
+
+
+def test_room_killed_at_any_moment(services):
+    """Affiliations, configuration, subject and history of a persistent room: what was acknowledged, by the result of an iq or by h, is there after kill -9."""
+    service = services({"tc.max_history": 10000, "tc.history": 10000, "log.level": "info", "c2s.rate_stanzas": 0})
+    service.user("romeo", "juliet")
+    service.request("POST", "/v1/rooms", {"room": ROOM, "owner": "romeo@example.com"})
+    ledger = {"name": Value(""), "subject": Value(""), "messages": [], **{f"affiliation c{n}": Value("none") for n in range(4)}}
+    for kill in range(max(KILLS // 4, 5)):
+        writer = RoomWriter(service, "romeo", enable=False)
+        writer.enable()
+        writer.start(ledger, kill)
+        writer.available()
+        check_room(service, ledger, writer.enter())
+        writer.take()
+        writer.results = writer.handled()
+        timer = threading.Timer(writer.random.uniform(0.02, 0.25) * (2 if SANITIZED else 1), service.kill)
+        timer.start()
+        try:
+            while timer.is_alive() and service.process.poll() is None:
+                writer.random.choice([writer.affiliation, writer.rename, writer.subject] + 3 * [writer.say])()
+                if len(writer.order) % 4 == 0:
+                    writer.send("<r xmlns='urn:xmpp:sm:3'/>")
+                writer.read(0.001)
+                writer.take()
+        except (Closed, OSError):
+            pass
+        timer.join()
+        writer.note_all()
+        service.start()
+    last = RoomWriter(service, "romeo")
+    last.start(ledger, 0)
+    check_room(service, ledger, last.enter())
+    acknowledged = sum(a for _, a in ledger["messages"])
+    print(f"{acknowledged} of {len(ledger['messages'])} messages acknowledged")
+    assert acknowledged > KILLS // 4, "it had something to lose"
+
+
 def test_subscription_request_survives(services):
     """Acknowledged by h: it stands with both."""
     service = services()
