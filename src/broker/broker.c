@@ -220,7 +220,7 @@ static void do_send(void *owner, uint32_t link, struct event_request *take)
     (void)owner;
     struct owner to = *link_owner(link);
     uint64_t origin = take->event->subject->origin;
-    bool patient = take->hold == 0;
+    bool patient = event_request_is_patient(take);
     intake_hand(to.intake, event_request_bytes(take));
     if (to.worker == worker_id()) {
         request_here(link, take);

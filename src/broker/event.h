@@ -50,6 +50,9 @@ struct event_request {
     void *owner; /* refcounted holder of profile (the plan) */
 };
 
+/* Nobody is held up by it, so nobody is to be held up for it: its server is told of the event, or asked only to see what it would say. */
+static inline bool event_request_is_patient(const struct event_request *r) { return r->hold == 0 || r->shadow; }
+
 /* About what it costs while it waits. */
 static inline size_t event_request_bytes(const struct event_request *r) { return r->event->bytes + 128; }
 

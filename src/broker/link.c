@@ -56,7 +56,7 @@ struct link {
     struct list sent, waiting;
     struct imap by_number; /* entries somebody waits for */
     struct imap by_hold;
-    uint32_t n_sent, n_waiting, n_told; /* n_told: of those waiting, what nobody waits for */
+    uint32_t n_sent, n_waiting, n_told; /* n_told: of both, what nobody waits for */
     uint64_t bytes, told_bytes;
     struct pace pace;
     uint64_t next_number, next_ping;
@@ -139,10 +139,10 @@ static uint64_t hold_key(uint32_t worker, uint64_t hold) { return hash_mix(hold,
 
 static uint64_t entry_bytes(const struct entry *e) { return event_request_bytes(&e->request); }
 
-/* One of which nobody waits comes to those waiting, or leaves them. */
+/* One of which nobody waits comes, or goes. */
 static void told_count(struct link *l, const struct entry *e, bool comes)
 {
-    if (e->request.hold != 0) return;
+    if (!event_request_is_patient(&e->request)) return;
     l->n_told = comes ? l->n_told + 1 : l->n_told - 1;
     l->told_bytes = comes ? l->told_bytes + entry_bytes(e) : l->told_bytes - entry_bytes(e);
 }

@@ -192,11 +192,12 @@ def test_big_stanzas_count_by_their_bytes(services, closing):
 
 # ---- outages ----
 
-def test_an_outage_stops_nobody_who_does_not_wait_for_answers(services, closing):
-    """Fire and Forget: what can't be sent waits for the link, and nobody waits for that."""
+@pytest.mark.parametrize("row", [("es_OUT", "message", "pass", True), ("es_OUT", "message", "bounce", "shadow")], ids=["forget", "shadow"])
+def test_an_outage_stops_nobody_who_does_not_wait_for_answers(services, closing, row):
+    """Fire and Forget, and shadow rows: what can't be sent waits for the link, and nobody waits for that."""
     service = services({"broker.link_outstanding": 20})
     service.user("romeo", "juliet")
-    compliance = scripted(service, closing, passed, [("es_OUT", "message", "pass", True)])
+    compliance = scripted(service, closing, passed, [row])
     romeo, juliet = Client(service, "romeo", "r"), Client(service, "juliet", "r")
     compliance.cut()
     service.wait_link(COMPONENT, "QUEUEING")

@@ -234,6 +234,33 @@ static void test_window_ends_while_connecting(void **state)
     done(f);
 }
 
+/* What nobody waits for, shadow rows' events among it, is in nobody's way while the link is away; what is awaited is. */
+static void test_backlog(void **state)
+{
+    (void)state;
+    struct fixture *f = make(true, NULL);
+    up(f);
+    struct event_request shadow = {.event = &the_event, .worker = 1, .hold = 21, .shadow = true};
+    the_event.bytes = 1000;
+    assert_int_equal(offer(f, 11), LINK_TAKEN);
+    uint64_t one = link_backlog_bytes(f->link);
+    assert_int_equal(link_offer(f->link, &shadow, f->now), LINK_TAKEN);
+    assert_int_equal(link_backlog(f->link), 2);
+    assert_int_equal(link_backlog_bytes(f->link), 2 * one);
+    link_lost(f->link, false, "cut", f->now); /* both were sent, and wait again */
+    shadow.hold = 22;
+    assert_int_equal(link_offer(f->link, &shadow, f->now), LINK_TAKEN);
+    assert_int_equal(offer(f, 0), LINK_TAKEN);
+    assert_int_equal(link_backlog(f->link), 1);
+    assert_int_equal(link_backlog_bytes(f->link), one);
+    assert_true(link_forget(f->link, 1, 22));
+    assert_int_equal(link_backlog(f->link), 1);
+    assert_true(link_forget(f->link, 1, 11));
+    assert_int_equal(link_backlog(f->link), 0);
+    assert_int_equal(link_backlog_bytes(f->link), 0);
+    done(f);
+}
+
 static void test_limits(void **state)
 {
     (void)state;
@@ -399,7 +426,7 @@ int main(void)
         cmocka_unit_test(test_cut_resends_in_order),
         cmocka_unit_test(test_window_ends),
         cmocka_unit_test(test_window_ends_while_connecting),
-        cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_backlog), cmocka_unit_test(test_limits),
         cmocka_unit_test(test_forgets),
         cmocka_unit_test(test_blocked_output),
         cmocka_unit_test(test_pings),
