@@ -27,10 +27,12 @@ class Judge(Churning):
 
     def __init__(self, **keywords):
         self.asked_of = collections.defaultdict(list)  # session -> bodies, in the order of asking
+        self.refusals = {}  # event id -> body; of an event asked again after a cut the last answer counts, the one before did not arrive
         super().__init__(**keywords)
 
     def verdict(self, event, way, message):
         roll = self.dice.random()
+        self.refusals.pop(event.id, None)
         if event.name == "es_IN":
             session = event.attributes["session"]
             if event.body is not None and event.stanza.find(DELAY) is None:
@@ -44,7 +46,7 @@ class Judge(Churning):
         if self.calm or event.name not in REFUSABLE:
             return passed(event)
         if roll < 0.04:
-            self.refused_bodies.add(event.body)
+            self.refusals[event.id] = event.body
             return refused(event) if roll < 0.03 else handled(event)
         if roll < 0.042:
             self.undecided.add(event.body)
@@ -280,20 +282,22 @@ def test_room_churn(services, closing):
     wrong += [w for a in actors for w in a.wrong]
     wrong += [f"{b}: seen after what others saw it before" for b in in_one_order(stays)]
     seen_by = collections.defaultdict(list)
+    refused_bodies = set(judge.refusals.values())
     for stay in stays:
         for body in stay.seen:
             seen_by[stay.jid].append(body)
             if (body, stay.jid) not in judge.passed_in:
                 wrong.append(f"{body} came to {stay.jid} without es_IN's PASS")
-            if body in judge.refused_bodies or body not in sent:
+            if body in refused_bodies or body not in sent:
                 wrong.append(f"{body} was refused or never sent, and came to {stay.jid}")
+                print(*judge.story(body), sep="\n    ")
     wrong += [f"{body} came to {jid} {n} times" for jid, bodies in seen_by.items() for body, n in collections.Counter(bodies).items() if n > 1]
     steady = {body for body, (_, _, at) in sent.items() if not troubled_from < at < troubled_to}
     wrong += [f"{body} was passed for {jid} and did not come" for body, jid in judge.passed_in
               if body in steady and jid not in cuts and body not in seen_by[jid]]
     wrong += left_out(judge, [s for s in stays if s.jid not in cuts], steady)
     total = sum(len(s.seen) for s in stays)
-    print(f"{len(sent)} messages, {total} deliveries in {len(stays)} stays, {len(cuts)} cut, {len(judge.refused_bodies)} refused, {len(judge.undecided)} undecided, "
+    print(f"{len(sent)} messages, {total} deliveries in {len(stays)} stays, {len(cuts)} cut, {len(refused_bodies)} refused, {len(judge.undecided)} undecided, "
           f"{len(judge.events)} events, {service.metric('events_failed_total', why='timeout'):g} timed out")
     for jid in sorted({word for w in wrong[:10] for word in w.split() if "@example.com/r" in word})[:3]:
         print(*(h for a in actors for h in a.history if f" {jid} " in h), sep="\n    ")
